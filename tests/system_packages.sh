@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# What the tests need of the system: a C compiler (the fake driver), Prometheus and Chromium.
+set -euo pipefail
+missing=()
+command -v cc >/dev/null || missing+=(gcc libc6-dev)
+command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
+command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
+[ ${#missing[@]} -eq 0 ] && exit 0
+if ! command -v apt-get >/dev/null; then
+  echo "The tests need ${missing[*]} (Debian's names); install their like on this system." >&2
+  exit 2
+fi
+if [ "$(id -u)" != 0 ]; then
+  echo "The tests need these packages; install them and call again:" >&2
+  echo "  sudo apt-get install ${missing[*]}" >&2
+  exit 2
+fi
+echo "Installing ${missing[*]} …"
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
