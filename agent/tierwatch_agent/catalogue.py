@@ -41,7 +41,7 @@ AGENT: dict[str, Metric] = {
         Metric(
             "tierwatch_source_up",
             "gauge",
-            "Whether a source of the agent answers (absent where the machine has none of its kind).",
+            "Whether a source of the agent answers; absent where the machine has none of its kind.",
             ("source",),
         ),
         Metric(

@@ -1,0 +1,174 @@
+"""Snapshot to Prometheus' text format or OpenMetrics' (pure).
+
+Families are built fresh from the snapshot, so what vanished vanishes; unknown figures are left out.
+Written here rather than with prometheus_client, whose import alone is half of this agent's memory
+budget and whose rendering takes several times as long (``tests/bench/exposition.py``); the tests
+parse every document with prometheus_client's own parsers and with promtool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from tierwatch_agent.catalogue import AGENT, Metric
+from tierwatch_agent.snapshot import GpuSample, HostSample, MachineSnapshot, SourceState
+
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+_Labels = str
+"""Rendered label pairs without the braces: ``gpu="0",uuid="GPU-1"``."""
+_Family = list[tuple[_Labels, "float | int"]]
+
+
+def render(
+    snapshot: MachineSnapshot, *, openmetrics: bool = False, names: Collection[str] = ()
+) -> bytes:
+    """The exposition of a snapshot; ``names``, where given, are the only families wanted."""
+    families = _Families()
+    _machine(families, snapshot)
+    for source in snapshot.sources:
+        _source(families, source)
+    for gpu in snapshot.gpus:
+        _gpu(families, gpu)
+    if snapshot.host is not None:
+        _host(families, snapshot.host)
+    return _document(families.samples, openmetrics=openmetrics, names=names)
+
+
+class _Families:
+    """Samples by family; an unknown value is no sample."""
+
+    def __init__(self) -> None:
+        self.samples: dict[str, _Family] = {name: [] for name in AGENT}
+
+    def add(self, name: str, value: float | None, labels: _Labels = "") -> None:
+        if value is not None:
+            self.samples[name].append((labels, value))
+
+
+def _machine(families: _Families, snapshot: MachineSnapshot) -> None:
+    families.add(
+        "tierwatch_machine_info",
+        1,
+        _labels(
+            machine=snapshot.machine,
+            agent_version=snapshot.agent_version,
+            os=snapshot.os,
+            simulated="true" if snapshot.simulated else "false",
+        ),
+    )
+    families.add("tierwatch_snapshot_timestamp_seconds", snapshot.taken_at)
+    families.add("tierwatch_agent_start_time_seconds", snapshot.started_at)
+
+
+def _source(families: _Families, source: SourceState) -> None:
+    labels = _labels(source=source.name)
+    if source.state != "absent":
+        families.add("tierwatch_source_up", int(source.state == "up"), labels)
+    families.add("tierwatch_source_last_success_timestamp_seconds", source.last_success_at, labels)
+    families.add("tierwatch_source_duration_seconds", source.duration_seconds, labels)
+    families.add("tierwatch_source_failures_total", source.failures, labels)
+    families.add("tierwatch_source_restarts_total", source.restarts, labels)
+
+
+def _gpu(families: _Families, gpu: GpuSample) -> None:
+    add = families.add
+    labels = _labels(gpu=gpu.index, uuid=gpu.uuid)
+    identity = _labels(name=gpu.name, vendor=gpu.vendor, driver_version=gpu.driver_version or "")
+    add("tierwatch_gpu_info", 1, f"{labels},{identity}")
+    if gpu.state != "asleep":
+        add("tierwatch_gpu_up", int(gpu.state == "ok"), labels)
+    _gpu_memory(families, gpu, labels)
+    add("tierwatch_gpu_utilization_ratio", gpu.utilization_ratio, labels)
+    add("tierwatch_gpu_memory_busy_ratio", gpu.memory_busy_ratio, labels)
+    temperature = "tierwatch_gpu_temperature_celsius"
+    add(temperature, gpu.temperature_celsius, f'{labels},sensor="core"')
+    add(temperature, gpu.memory_temperature_celsius, f'{labels},sensor="memory"')
+    add("tierwatch_gpu_temperature_slowdown_celsius", gpu.slowdown_celsius, labels)
+    add("tierwatch_gpu_power_watts", gpu.power_watts, labels)
+    add("tierwatch_gpu_power_limit_watts", gpu.power_limit_watts, labels)
+    add("tierwatch_gpu_energy_joules_total", gpu.energy_joules, labels)
+    clock = "tierwatch_gpu_clock_hertz"
+    add(clock, gpu.graphics_clock_hertz, f'{labels},clock="graphics"')
+    add(clock, gpu.memory_clock_hertz, f'{labels},clock="memory"')
+    add("tierwatch_gpu_fan_ratio", gpu.fan_ratio, labels)
+    add("tierwatch_gpu_performance_state", gpu.performance_state, labels)
+    for reason in gpu.throttle_reasons or ():
+        add("tierwatch_gpu_throttled", 1, f"{labels},{_labels(reason=reason)}")
+    ecc = "tierwatch_gpu_ecc_errors_total"
+    add(ecc, gpu.ecc_corrected_total, f'{labels},kind="corrected"')
+    add(ecc, gpu.ecc_uncorrected_total, f'{labels},kind="uncorrected"')
+    for xid, count in sorted((gpu.xid_errors or {}).items()):
+        add("tierwatch_gpu_xid_errors_total", count, f'{labels},xid="{xid}"')
+
+
+def _gpu_memory(families: _Families, gpu: GpuSample, labels: _Labels) -> None:
+    add = families.add
+    if gpu.memory is not None:
+        add("tierwatch_gpu_memory_total_bytes", gpu.memory.total_bytes, labels)
+        add("tierwatch_gpu_memory_used_bytes", gpu.memory.used_bytes, labels)
+        add("tierwatch_gpu_memory_free_bytes", gpu.memory.free_bytes, labels)
+        add("tierwatch_gpu_memory_reserved_bytes", gpu.memory.reserved_bytes, labels)
+    if gpu.attribution is not None:
+        add("tierwatch_gpu_memory_available_bytes", gpu.attribution.available_bytes, labels)
+        add("tierwatch_gpu_memory_available_lower_bound", int(gpu.attribution.lower_bound), labels)
+        add("tierwatch_gpu_memory_used_by_others_bytes", gpu.attribution.others_bytes, labels)
+    for window, peak in (gpu.memory_used_peak_bytes or {}).items():
+        add("tierwatch_gpu_memory_used_peak_bytes", peak, f'{labels},window="{window}"')
+
+
+def _host(families: _Families, host: HostSample) -> None:
+    families.add("tierwatch_host_cpu_ratio", host.cpu_ratio)
+    families.add("tierwatch_host_memory_total_bytes", host.memory_total_bytes)
+    families.add("tierwatch_host_memory_available_bytes", host.memory_available_bytes)
+    families.add("tierwatch_host_swap_total_bytes", host.swap_total_bytes)
+    families.add("tierwatch_host_swap_used_bytes", host.swap_used_bytes)
+    families.add("tierwatch_host_boot_time_seconds", host.booted_at)
+
+
+def _document(
+    samples: Mapping[str, _Family], *, openmetrics: bool, names: Collection[str]
+) -> bytes:
+    lines: list[str] = []
+    for name, family in samples.items():
+        if family and (not names or name in names):
+            lines.extend(_heads[openmetrics][name])
+            lines.extend(
+                f"{name}{{{labels}}} {value!r}" if labels else f"{name} {value!r}"
+                for labels, value in family
+            )
+    if openmetrics:
+        lines.append("# EOF")
+    lines.append("")
+    return "\n".join(lines).encode()
+
+
+def _labels(**pairs: str) -> _Labels:
+    return ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs.items())
+
+
+def _escaped(value: str) -> str:
+    if "\\" in value or '"' in value or "\n" in value:
+        return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return value
+
+
+def _head(metric: Metric, *, openmetrics: bool) -> tuple[str, str]:
+    """HELP and TYPE. OpenMetrics names a family without its suffix; the text format has no info."""
+    name, kind = metric.name, str(metric.type)
+    if openmetrics:
+        name = name.removesuffix("_total" if kind == "counter" else "_info")
+    elif kind == "info":
+        kind = "gauge"
+    return f"# HELP {name} {metric.help}", f"# TYPE {name} {kind}"
+
+
+def _head_table(metrics: Iterable[Metric], *, openmetrics: bool) -> dict[str, tuple[str, str]]:
+    return {metric.name: _head(metric, openmetrics=openmetrics) for metric in metrics}
+
+
+_heads = {
+    openmetrics: _head_table(AGENT.values(), openmetrics=openmetrics)
+    for openmetrics in (False, True)
+}
