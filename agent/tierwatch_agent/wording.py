@@ -1,6 +1,6 @@
-"""Words that the agent's ``check`` and the dashboard's verdicts share: figures, tiers, who holds what.
+"""How things are said to people, so that a page, a terminal and an alert say them alike.
 
-Pure. Sizes are given in bytes and shown in GiB (2^30); a tier's class is named in GB as people buy it.
+Pure. Sizes come in bytes and are said in GiB (2^30); a tier's class in GB, as people buy cards.
 """
 
 from __future__ import annotations
@@ -33,21 +33,24 @@ _DESKTOP = frozenset(
 )
 
 
-def gib(size_bytes: float) -> str:
-    """A size for people, with one decimal: "14.0 GiB"."""
-    return f"{size_bytes / GIBIBYTE:.1f} GiB"
+def gib(count: float) -> str:
+    """Bytes as people know them from their tools: ``"14.0 GiB"``."""
+    return f"{count / GIBIBYTE:.1f} GiB"
 
 
-def span(seconds: float) -> str:
-    """A length of time for people: "42 s", "3 min", "5 h", "4 days"."""
-    whole = max(0, int(seconds))
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 2 * 3600:
-        return f"{whole // 60} min"
-    if whole < 48 * 3600:
-        return f"{whole // 3600} h"
-    return f"{whole // 86400} days"
+def duration(seconds: float) -> str:
+    """A span in words, in its two leading units at most: ``"42 s"``, ``"3 min 5 s"``, ``"2 h"``."""
+    left = max(0, round(seconds))
+    parts: list[str] = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+        elif parts:
+            break
+        if len(parts) == 2:
+            break
+    return " ".join(parts) or "0 s"
 
 
 def class_of(tier: Tier) -> str:
@@ -102,7 +105,7 @@ def holders(gpu: GpuSample) -> str | None:
 
 
 def unmeasured(gpu: GpuSample) -> str | None:
-    """The processes on a GPU that nobody measures, other than production's own; None: there are none."""
+    """Processes, other than production's own, of unknown size: "game.exe (pid 4711)"."""
     silent = [p for p in others(gpu) if p.vram_bytes is None]
     silent.sort(key=lambda p: p.name.lower() in _DESKTOP)
     names = [process(p) for p in silent[:NAMED]]
