@@ -1,6 +1,6 @@
 """What the team decided: its tiers, its machines, what each is assigned to, and the policy.
 
-Read from one TOML file (``tierwatch.toml``); an error names the file, the key and the mend.
+Plain data; ``inventory_file`` reads it from ``tierwatch.toml``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """When a figure becomes a verdict. Durations in seconds, ``margin_gb`` in 10^9 bytes."""
 
     below_for_seconds: float = 60.0
-    """How long headroom must be negative before a machine is ``below`` (and positive before it
-    is not): a model being swapped is no verdict."""
+    """How long headroom must be negative before a machine is ``below``: a model being swapped is
+    no verdict."""
+    clear_for_seconds: float = 10.0
+    """How long a machine must be well before it counts as such: a shorter relief interrupts
+    neither ``below`` nor the time that leads to it."""
     stale_after_seconds: float = 15.0
+    """How old the last figures may get before a verdict says so."""
     down_after_seconds: float = 20.0
+    """How long a machine may be silent before it is ``down``."""
     margin_gb: float = 0.5
     """Headroom under this is ``at_risk``."""
 
@@ -50,3 +55,11 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     machines: tuple[Machine, ...] = ()
     tiers: tuple[Tier, ...] = DEFAULT_TIERS
     policy: Policy = Policy()
+
+    def tier(self, name: str) -> Tier:
+        """The tier of that name; InventoryError where there is none."""
+        for tier in self.tiers:
+            if tier.name == name:
+                return tier
+        defined = ", ".join(tier.name for tier in self.tiers)
+        raise InventoryError(f'tier "{name}" is not defined; tiers are {defined}')
