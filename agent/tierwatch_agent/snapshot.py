@@ -37,6 +37,9 @@ class Process(_Part, frozen=True, kw_only=True):
     """The kind of generation server it belongs to ("comfyui"), None for everybody else."""
     server_pid: int | None = None
     """Root process of that server; its worker processes share it."""
+    identified: bool = True
+    """False where the agent cannot tell whose it is (another user's, another container's): it may
+    be a generation server's."""
 
 
 class GpuMemory(_Part, frozen=True, kw_only=True):
