@@ -257,6 +257,23 @@ DASHBOARD: dict[str, Metric] = {
             "Batches of samples that could not be committed at once, and were kept for the next.",
         ),
         Metric(
+            "tierwatch_dashboard_history_samples_dropped_total",
+            "counter",
+            "GPU samples given up, since the history could not be written for too long.",
+        ),
+        Metric(
+            "tierwatch_dashboard_job_last_success_timestamp_seconds",
+            "gauge",
+            "When a background job of the dashboard last succeeded, as Unix time.",
+            ("job",),
+        ),
+        Metric(
+            "tierwatch_dashboard_job_failures_total",
+            "counter",
+            "Runs of a background job that failed, or were due while the last was under way.",
+            ("job",),
+        ),
+        Metric(
             "tierwatch_dashboard_inventory_valid",
             "gauge",
             "1 while the inventory in force is the one in the file; 0: the file has an error and "
