@@ -38,7 +38,7 @@ def gib(count: float) -> str:
     return f"{count / GIBIBYTE:.1f} GiB"
 
 
-def span(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A span in words, in its two leading units at most: ``"42 s"``, ``"3 min 5 s"``, ``"2 h"``."""
     left = max(0, round(seconds))
     parts: list[str] = []
