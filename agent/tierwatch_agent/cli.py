@@ -46,36 +46,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tierwatch-agent {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = _command(
-        commands,
+    run = commands.add_parser(
         "run",
-        "serves this machine's metrics until it is ended",
-        "tierwatch-agent run --listen 0.0.0.0:9838 --machine render-01",
+        help="serves this machine's metrics until it is ended",
+        epilog="example: tierwatch-agent run --listen 0.0.0.0:9838 --machine render-01",
     )
     run.add_argument("--listen", metavar="HOST:PORT", help="default 127.0.0.1:9838")
-    check = _command(
-        commands,
+    check = commands.add_parser(
         "check",
-        "what this machine can make right now, on one screen",
-        "tierwatch-agent check --json",
+        help="what this machine can make right now, on one screen",
+        epilog="example: tierwatch-agent check --json",
     )
     check.add_argument("--json", action="store_true", help="for programs")
+    for command in (run, check):
+        command.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML)")
+        command.add_argument("--machine", metavar="ID", help="its id; default: its hostname")
+        command.add_argument("--log-format", metavar="FORMAT", help="text (default) or json")
     return parser
-
-
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],  # has no public name
-    name: str,
-    summary: str,
-    example: str,
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        name, help=summary, description=summary.capitalize() + ".", epilog=f"example: {example}"
-    )
-    command.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML)")
-    command.add_argument("--machine", metavar="ID", help="the machine's id; default its hostname")
-    command.add_argument("--log-format", metavar="FORMAT", help="text (default) or json")
-    return command
 
 
 if __name__ == "__main__":

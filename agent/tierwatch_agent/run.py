@@ -43,7 +43,7 @@ def run(config: Config) -> None:
     signal.signal(signal.SIGINT, end)
     sampler.start()
     threading.Thread(target=server.serve, name="http", daemon=True).start()
-    bound_host, bound_port = server.bind_addr[:2]
+    bound_host, bound_port = server.socket.getsockname()[:2]
     _log.info("machine %s on http://%s:%s/metrics", sampler.current.machine, bound_host, bound_port)
     if host not in ("127.0.0.1", "::1", "localhost"):
         _log.warning("listening beyond this machine, on %s: anyone there can read it", host)

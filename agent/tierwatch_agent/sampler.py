@@ -59,10 +59,14 @@ class Sampler:
         )
         self.current = self._empty
 
-    def start(self) -> None:
-        """Starts the sources and the sampler's own thread."""
+    def start_sources(self) -> None:
+        """Starts the sources; ``sample`` is then for the caller to call."""
         for runner in self._runners:
             runner.start()
+
+    def start(self) -> None:
+        """Starts the sources and the sampler's own thread."""
+        self.start_sources()
         threading.Thread(target=self._run, name="sampler", daemon=True).start()
 
     def stop(self) -> None:
