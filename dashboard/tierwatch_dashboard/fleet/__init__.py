@@ -6,6 +6,9 @@ not its business.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 import msgspec
 
 from tierwatch_agent.snapshot import MachineSnapshot
@@ -25,3 +28,33 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """None where the machine did not answer; ``error`` then says why, in words."""
     error: str | None = None
     duration_seconds: float = 0.0
+
+
+class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How a fleet source fares: counts since it started, and the last reading of each machine."""
+
+    succeeded: int = 0
+    failed: int = 0
+    skipped: int = 0
+    """Polls left out since the machine's last one was still under way."""
+    last: Mapping[str, Reading] = {}
+
+
+class FleetSource(Protocol):
+    """One way to get snapshots. Its class takes the inventory's machines and where to deliver."""
+
+    def start(self) -> None:
+        """Gets ready; nothing is read yet."""
+        ...
+
+    def poll_round(self) -> None:
+        """Begins one round over every machine and returns at once."""
+        ...
+
+    def stop(self) -> None:
+        """Ends what is under way; no reading is delivered afterwards. Never raises."""
+        ...
+
+    def health(self) -> SourceHealth:
+        """How it fares now; safe to call from any thread."""
+        ...

@@ -1,0 +1,225 @@
+"""What a fleet of agents answers, on real sockets, becomes readings for people."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.fakes.agents import Agents, healthy, http, raw, says, snapshot
+from tierwatch_agent.snapshot import encode
+from tierwatch_dashboard.fleet import Reading
+from tierwatch_dashboard.fleet.polling import PollingFleet, turn
+from tierwatch_dashboard.inventory import Machine
+
+
+class Fleet:
+    """A PollingFleet whose rounds the test begins and whose readings it waits for."""
+
+    def __init__(self, **urls: str) -> None:
+        self.machines = tuple(Machine(id=id_, url=url) for id_, url in urls.items())
+        self.readings: dict[str, list[Reading]] = {}
+        self._arrived = threading.Condition()
+        self.polling = PollingFleet(lambda: self.machines, self._take, interval=0.5)
+        self.polling.start()
+
+    def _take(self, reading: Reading) -> None:
+        with self._arrived:
+            self.readings.setdefault(reading.machine, []).append(reading)
+            self._arrived.notify_all()
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        with self._arrived:
+            assert self._arrived.wait_for(condition, timeout=20)
+
+    def ask(self) -> dict[str, Reading]:
+        """One round; the reading of each machine."""
+        before = {m.id: len(self.readings.get(m.id, [])) for m in self.machines}
+        self.polling.poll_round()
+        self.wait_for(lambda: all(len(self.readings.get(i, [])) > n for i, n in before.items()))
+        return {id_: self.readings[id_][-1] for id_ in before}
+
+
+@pytest.fixture
+def agents() -> Iterator[Agents]:
+    with Agents() as agents:
+        yield agents
+
+
+@pytest.fixture
+def fleet() -> Iterator[Callable[..., Fleet]]:
+    fleets: list[Fleet] = []
+
+    def build(**urls: str) -> Fleet:
+        fleets.append(Fleet(**urls))
+        return fleets[-1]
+
+    yield build
+    for built in fleets:
+        built.polling.stop()
+
+
+def test_each_machine_of_the_inventory_delivers_its_snapshot(
+    agents: Agents, fleet: Callable[..., Fleet]
+) -> None:
+    readings = fleet(a=agents.play(healthy("a")), b=agents.play(healthy("b"))).ask()
+    for id_, reading in readings.items():
+        assert reading.error is None
+        assert reading.snapshot is not None
+        assert reading.snapshot.machine == id_
+        assert reading.duration_seconds > 0
+        assert abs(reading.at - time.time()) < 60
+
+
+def test_one_connection_serves_many_rounds(agents: Agents, fleet: Callable[..., Fleet]) -> None:
+    url = agents.play(healthy("a"))
+    asked = fleet(a=url)
+    for _ in range(4):
+        asked.ask()
+    assert agents.requests[url] == 4
+    assert agents.connections[url] == 1
+
+
+GARBAGE = raw(b"220 mail.example.org ESMTP ready, not a web server\r\n")
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n"
+NEWER = b'{"schema": 99, "machine": ["renamed"]}'
+HUGE = says(b'{"schema": 1, "machine": "' + b"a" * (9 * 2**20) + b'"}')
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (says(b"<html>Welcome to nginx</html>"), "answers, but not as a Tierwatch agent: not a"),
+        (says(b'{"status": "fine"}'), "answers, but not as a Tierwatch agent: not a machine snap"),
+        (says(b"\xff\xfe{}"), "answers, but not as a Tierwatch agent: not a machine snapshot"),
+        (says(b"no", status="404 Not Found"), "not as a Tierwatch agent: HTTP 404 for /api/v1/sn"),
+        (says(b"", status="500 Internal Server Error"), "an error of its own: HTTP 500"),
+        (says(NEWER), "its agent is newer (schema 99) than this dashboard can read"),
+        (HUGE, "answers, but not as a Tierwatch agent: more than 8 MiB"),
+        (GARBAGE, "answers, but not as a Tierwatch agent: it does not speak HTTP"),
+        (raw(HEAD + b'{"schema": 1, "mach'), "closed the connection before its whole answer"),
+        (raw(b""), "closed the connection without an answer"),
+        (raw(HEAD, then_close=False), "no whole answer from 127.0.0.1:"),
+        (raw(b"", then_close=False), "no whole answer from 127.0.0.1:"),
+    ],
+    ids=[
+        "html", "other-json", "not-text", "404", "500", "newer-schema", "huge", "not-http",
+        "closes-mid-body", "closes-at-once", "hangs-after-headers", "silent",
+    ],
+)  # fmt: skip
+def test_what_is_no_agent_is_said_in_words(
+    agents: Agents, fleet: Callable[..., Fleet], answer: object, words: str
+) -> None:
+    reading = fleet(a=agents.play(answer)).ask()["a"]  # type: ignore[arg-type]
+    assert reading.snapshot is None
+    assert words in (reading.error or "")
+
+
+def test_a_redirect_is_not_followed(agents: Agents, fleet: Callable[..., Fleet]) -> None:
+    elsewhere = agents.play(healthy("a"))
+    redirect = raw(http(b"", status="302 Found", headers=f"Location: {elsewhere}/api\r\n"))
+    reading = fleet(a=agents.play(redirect)).ask()["a"]
+    assert f"it redirects to {elsewhere}/api" in (reading.error or "")
+    assert agents.requests[elsewhere] == 0
+
+
+def test_a_port_where_nothing_listens_asks_whether_the_agent_runs(
+    fleet: Callable[..., Fleet],
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{unused.getsockname()[1]}"
+        reading = fleet(a=f"http://{where}").ask()["a"]
+    assert reading.error == f"connection refused: is the agent running on {where}?"
+
+
+def test_a_name_that_does_not_exist_is_said(fleet: Callable[..., Fleet]) -> None:
+    reading = fleet(a="http://render-01.invalid:9838").ask()["a"]
+    assert reading.error == "cannot find render-01.invalid: no address is known for this name"
+
+
+def test_https_to_an_agent_without_tls_is_said(agents: Agents, fleet: Callable[..., Fleet]) -> None:
+    url = agents.play(raw(http(b"", status="400 Bad Request")))
+    reading = fleet(a=url.replace("http:", "https:")).ask()["a"]
+    assert "does its agent speak http, not https?" in (reading.error or "")
+
+
+def test_an_address_that_is_none_says_how_to_write_it(fleet: Callable[..., Fleet]) -> None:
+    reading = fleet(a="render-01").ask()["a"]
+    assert reading.error == "'render-01' is no address of an agent: write http://HOST:9838"
+
+
+def test_dead_machines_delay_nobody_and_pile_up_nowhere(
+    agents: Agents, fleet: Callable[..., Fleet]
+) -> None:
+    silent = agents.play(raw(b"", then_close=False))
+    asked = fleet(alive=agents.play(healthy("alive")), dead=silent)
+    asked.polling.poll_round()
+    asked.wait_for(lambda: "alive" in asked.readings)
+    assert "dead" not in asked.readings
+    # Rounds much faster than a dead machine's timeout: each finds its last poll under way.
+    asked.wait_for(lambda: _keep_asking(asked) and asked.polling.health().skipped > 3)
+    asked.wait_for(lambda: "dead" in asked.readings)
+    health = asked.polling.health()
+    assert health.skipped > 3
+    assert health.succeeded == len(asked.readings["alive"])
+    assert health.failed == len(asked.readings["dead"])
+    assert agents.requests[silent] <= len(asked.readings["dead"]) + 1
+
+
+def _keep_asking(asked: Fleet) -> bool:
+    asked.polling.poll_round()
+    return True
+
+
+def test_a_changed_inventory_holds_from_the_next_round_on(
+    agents: Agents, fleet: Callable[..., Fleet]
+) -> None:
+    asked = fleet(a=agents.play(healthy("a")), b=agents.play(healthy("b")))
+    asked.ask()
+    moved = agents.play(says(encode(snapshot("a", taken_at=7.0))))
+    asked.machines = (
+        Machine(id="a", url=moved),
+        Machine(id="c", url=agents.play(healthy("c"))),
+    )
+    readings = asked.ask()
+    assert readings["a"].snapshot is not None
+    assert readings["a"].snapshot.taken_at == 7.0
+    assert readings["c"].error is None
+    assert set(asked.polling.health().last) == {"a", "c"}
+    assert len(asked.readings["b"]) == 1
+
+
+def test_an_agent_that_comes_back_is_read_again(
+    agents: Agents, fleet: Callable[..., Fleet]
+) -> None:
+    url = agents.play(healthy("a"))
+    asked = fleet(a=url)
+    assert asked.ask()["a"].error is None
+    agents.end(url)
+    assert "connection refused" in (asked.ask()["a"].error or "")
+    agents.play(healthy("a"), port=int(url.rsplit(":", 1)[1]))
+    assert asked.ask()["a"].error is None
+
+
+def test_turns_are_the_same_each_round_and_even_over_a_large_fleet() -> None:
+    turns = [turn(f"render-{n:04}", 5.0) for n in range(2000)]
+    assert turns == [turn(f"render-{n:04}", 5.0) for n in range(2000)]
+    assert min(turns) >= 0
+    assert max(turns) < 5.0
+    each_half_second = Counter(int(at / 0.5) for at in turns)
+    assert all(150 < each_half_second[slot] < 250 for slot in range(10))
+
+
+def test_nothing_is_delivered_after_the_stop(agents: Agents, fleet: Callable[..., Fleet]) -> None:
+    asked = fleet(a=agents.play(healthy("a")))
+    asked.ask()
+    asked.polling.poll_round()
+    asked.polling.stop()
+    count = len(asked.readings["a"])
+    asked.polling.poll_round()
+    assert len(asked.readings["a"]) == count
