@@ -1,43 +1,40 @@
-"""How the dashboard logs: one line per event, as text for people or as JSON for collectors."""
+"""Logs on standard error, as text for people or as one JSON object a line, as the agent's."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-from datetime import datetime, timezone
-from typing import Literal, TextIO
+from typing import Literal
 
 LogFormat = Literal["text", "json"]
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message and, where there is one, the error."""
+    """One object a line: time (Unix seconds), level, logger, message, and exception where any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line."""
-        line = {
-            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(
-                "T", "milliseconds"
-            ),
+        """The record as JSON."""
+        entry: dict[str, object] = {
+            "time": round(record.created, 3),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
 
 
-def set_up(style: LogFormat, stream: TextIO | None = None) -> None:
-    """Sends the process's logs to ``stream`` (stderr); call it once, before anything logs."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+def set_up(log_format: LogFormat) -> None:
+    """Sends every record from INFO up to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonFormatter()
-        if style == "json"
-        else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        if log_format == "json"
+        else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     )
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     # Both tell of each run at INFO, and of a run that was left out again and again; the
     # scheduler's own listener counts those and says so once.
     for chatty in ("apscheduler", "alembic"):
