@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,12 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "log_format": options.log_format,
             },
         )
-        logs.set_up(settings.log_format)
         if options.command == "check":
+            logs.set_up(settings.log_format, logging.WARNING)
             from tierwatch_agent.check import check
 
             print(check(settings, as_json=options.json))
         else:
+            logs.set_up(settings.log_format)
             from tierwatch_agent.run import run
 
             run(settings)

@@ -23,12 +23,12 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
-def set_up(log_format: str) -> None:
-    """Sends every record from INFO up to standard error. ``log_format``: text or json."""
+def set_up(log_format: str, level: int = logging.INFO) -> None:
+    """Sends records from ``level`` up to standard error. ``log_format``: text or json."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonFormatter()
         if log_format == "json"
         else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     )
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=level, handlers=[handler])

@@ -56,6 +56,7 @@ class Sampler:
             interval_seconds=interval_seconds,
             os=operating_system(),
             simulated=any(runner.name == SIMULATED for runner in runners),
+            sources=self._source_states(),
         )
         self.current = self._empty
 
@@ -88,7 +89,7 @@ class Sampler:
             taken_at=self._now(),
             host=host,
             gpus=tuple(self._completed(gpu, host) for gpu in self._gpus()),
-            sources=(*(runner.state() for runner in self._runners), self._host_state),
+            sources=self._source_states(),
         )
         return self.current
 
@@ -122,6 +123,9 @@ class Sampler:
             duration_seconds=time.perf_counter() - started,
         )
         return host
+
+    def _source_states(self) -> tuple[SourceState, ...]:
+        return (*(runner.state() for runner in self._runners), self._host_state)
 
     def _gpus(self) -> list[GpuSample]:
         """Every source's GPUs; where two count alike, the later source's index bears its name."""
