@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-fast lint format bench shots static setup clean
+.PHONY: help demo test test-fast lint format bench shots docs static setup clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -32,6 +32,9 @@ bench: setup  ## every benchmark under tests/bench, beside its peer
 
 shots: setup  ## screenshots of the demo's pages, for README
 	@$(BIN)/python -m tests.end_to_end.shots
+
+docs: $(VENV)/.dev-ready  ## docs/metrics.md from the catalogue
+	@$(BIN)/python docs/make_metrics.py
 
 static:  ## fetches the pages' third-party scripts again (npm), pinned by version and digest
 	@$(PYTHON) dashboard/fetch_static.py
