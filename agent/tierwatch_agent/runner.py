@@ -1,8 +1,8 @@
 """Runs one GPU source: asks it, notices what fails or hangs, and keeps what it knew.
 
 Each source has a thread and a process of its own. A reading that misses its deadline marks the
-source down; one that is still missing after ``abandon_seconds`` costs the process, and where even
-that cannot be ended (a call stuck in the kernel), it is left behind and another takes its place.
+source down; one that is still missing ten deadlines later costs the process. Where even that
+cannot be ended (a call stuck in the kernel), it is left behind and another takes its place.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from tierwatch_agent.worker import Answer
 LONGEST_RETRY_SECONDS = 10.0
 LONGEST_ABSENCE_SECONDS = 300.0
 """How long until an absent source is looked for again: a driver may be installed later."""
+ABANDON_DEADLINES = 10
+"""How many deadlines a reading may take before its process is given up."""
 MOST_LEFT_BEHIND = 3
 
 _log = logging.getLogger(__name__)
@@ -37,13 +39,12 @@ class SourceRunner:
         options: Mapping[str, Any],
         *,
         deadline_seconds: float = 3.0,
-        abandon_seconds: float = 30.0,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self._options = options
         self._deadline_seconds = deadline_seconds
-        self._abandon_seconds = abandon_seconds
+        self._abandon_seconds = ABANDON_DEADLINES * deadline_seconds
         self._now = now
         self._lock = threading.Condition()
         self._generation = 0
