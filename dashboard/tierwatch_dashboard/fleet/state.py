@@ -10,10 +10,9 @@ import msgspec
 
 from tierwatch_agent.snapshot import GpuSample, HostSample, MachineSnapshot
 from tierwatch_agent.wording import GIBIBYTE
-from tierwatch_dashboard import verdict as verdicts
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.inventory import Inventory, Machine
-from tierwatch_dashboard.verdict import WORST_FIRST, Verdict
+from tierwatch_dashboard.verdict import WORST_FIRST, Memory, Verdict, judge
 
 _RANK = {state: rank for rank, state in enumerate(WORST_FIRST)}
 
@@ -45,7 +44,7 @@ class MachineView(msgspec.Struct, frozen=True, kw_only=True):
 class _Row:
     """What is known of one machine; guarded by the state's lock."""
 
-    def __init__(self, machine: Machine, memory: verdicts.Memory | None) -> None:
+    def __init__(self, machine: Machine, memory: Memory | None) -> None:
         self.machine = machine
         self.memory = memory
         self.snapshot: MachineSnapshot | None = None
@@ -58,23 +57,23 @@ class _Row:
 class FleetState:
     """Safe to use from several threads; what it hands out never changes.
 
-    ``memories`` are those of an earlier run, so that its clocks go on. ``on_change`` is told of
-    each change of a machine's state as (before, after), in the thread that judged it.
+    ``memories`` are those of an earlier run, so that its clocks go on. ``on_change`` is told the
+    verdict of each machine whose state changed, in the thread that judged it.
     """
 
     def __init__(
         self,
         inventory_file: InventoryInForce,
         now: Callable[[], float],
-        memories: Mapping[str, verdicts.Memory] | None = None,
-        on_change: Callable[[Verdict, Verdict], None] | None = None,
+        memories: Mapping[str, Memory] | None = None,
+        on_change: Callable[[Verdict], None] | None = None,
     ) -> None:
         self._inventory_file = inventory_file
         self._now = now
         self._restored = dict(memories or {})
         self._on_change = on_change
         self._lock = threading.Lock()
-        self._inventory: Inventory | None = None
+        self._inventory = Inventory()
         self._rows: dict[str, _Row] = {}
         self._sorted: tuple[MachineView, ...] | None = None
         self._version = 0
@@ -129,7 +128,7 @@ class FleetState:
         row = self._rows.get(machine_id)
         return row.view if row else None
 
-    def memories(self) -> dict[str, verdicts.Memory]:
+    def memories(self) -> dict[str, Memory]:
         """What the next judgement of each machine needs of the last ones, to be kept."""
         with self._lock:
             return {id_: row.memory for id_, row in self._rows.items() if row.memory is not None}
@@ -150,7 +149,6 @@ class FleetState:
         self._sorted = None
 
     def _take(self, row: _Row, snapshot: MachineSnapshot, at: float) -> None:
-        assert self._inventory is not None
         if row.snapshot is None or row.snapshot.taken_at != snapshot.taken_at:
             row.heard_at = at
         elif at - (row.heard_at or at) > self._inventory.policy.stale_after_seconds:
@@ -158,30 +156,28 @@ class FleetState:
         row.snapshot = snapshot
 
     def _judge(self, row: _Row, now: float) -> None:
-        assert self._inventory is not None
-        verdict, row.memory = verdicts.judge(
+        state_before = row.memory.state if row.memory else None
+        verdict, row.memory = judge(
             row.machine, self._inventory, row.snapshot, row.heard_at, row.error, row.memory, now
         )
-        before = row.view
         view = MachineView(
             machine=row.machine,
             verdict=verdict,
             snapshot=row.snapshot,
             heard_at=row.heard_at,
             error=row.error,
-            row_version=before.row_version if before else 0,
+            row_version=row.view.row_version if row.view else 0,
         )
-        if view == before:
-            return
-        shown = _shown(view)
-        if shown != row.shown:
-            self._version += 1
-            row.shown = shown
-            view = msgspec.structs.replace(view, row_version=self._version)
-        row.view = view
-        self._sorted = None
-        if before and before.verdict.state != verdict.state and self._on_change:
-            self._on_change(before.verdict, verdict)
+        if view != row.view:
+            shown = _shown(view)
+            if shown != row.shown:
+                self._version += 1
+                row.shown = shown
+                view = msgspec.structs.replace(view, row_version=self._version)
+            row.view = view
+            self._sorted = None
+        if verdict.state != state_before and self._on_change:
+            self._on_change(verdict)
 
 
 def _shown(view: MachineView) -> object:

@@ -1,0 +1,110 @@
+"""Readings to history: each snapshot once, in batches, kept until they are committed."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from tierwatch_agent.snapshot import MachineSnapshot
+from tierwatch_dashboard.fleet import Reading
+from tierwatch_dashboard.history import GpuPoint
+
+MAX_WAITING = 500_000
+"""GPU samples kept while the history cannot be written: an hour of 700 GPUs at 5 s."""
+_BATCH = 20_000
+"""Samples in one commit, so that a long backlog holds the database for a moment at a time."""
+
+
+class RecorderHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts since the start: GPU samples committed and given up, batches that failed."""
+
+    written: int = 0
+    dropped: int = 0
+    failures: int = 0
+    waiting: int = 0
+
+
+class Recorder:
+    """Takes readings from any thread; ``write`` commits what came since."""
+
+    def __init__(
+        self, append: Callable[[Sequence[GpuPoint]], None], *, max_waiting: int = MAX_WAITING
+    ) -> None:
+        self._append = append
+        self._max_waiting = max_waiting
+        self._waiting: deque[GpuPoint] = deque()
+        self._taken_at: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._written = self._dropped = self._failures = 0
+
+    def take(self, reading: Reading) -> None:
+        """Keeps the points of a reading's snapshot, unless it is the one that came before."""
+        snapshot = reading.snapshot
+        if snapshot is None or self._taken_at.get(reading.machine) == snapshot.taken_at:
+            return
+        with self._lock:
+            self._taken_at[reading.machine] = snapshot.taken_at
+            self._waiting.extend(points(reading.machine, snapshot, reading.at))
+            while len(self._waiting) > self._max_waiting:
+                self._waiting.popleft()
+                self._dropped += 1
+
+    def write(self) -> None:
+        """Commits what waits; where that fails it stays for the next time, and the error rises."""
+        with self._writing:
+            while batch := self._next_batch():
+                try:
+                    self._append(batch)
+                except Exception:
+                    self._put_back(batch)
+                    raise
+                self._written += len(batch)
+
+    def health(self) -> RecorderHealth:
+        """How it fares now."""
+        return RecorderHealth(
+            written=self._written,
+            dropped=self._dropped,
+            failures=self._failures,
+            waiting=len(self._waiting),
+        )
+
+    def _next_batch(self) -> tuple[GpuPoint, ...]:
+        with self._lock:
+            count = min(_BATCH, len(self._waiting))
+            return tuple(self._waiting.popleft() for _ in range(count))
+
+    def _put_back(self, batch: tuple[GpuPoint, ...]) -> None:
+        with self._lock:
+            self._failures += 1
+            room = max(0, self._max_waiting - len(self._waiting))
+            kept = batch[len(batch) - min(room, len(batch)) :]
+            self._dropped += len(batch) - len(kept)
+            self._waiting.extendleft(reversed(kept))
+
+
+def points(machine: str, snapshot: MachineSnapshot, at: float) -> tuple[GpuPoint, ...]:
+    """A snapshot as the history keeps it: a point for each GPU whose figures were read.
+
+    ``at`` is the dashboard's own moment, so that a machine whose clock is wrong is in its place.
+    """
+    return tuple(
+        GpuPoint(
+            machine=machine,
+            gpu=gpu.index,
+            at=at,
+            total_bytes=gpu.memory.total_bytes if gpu.memory else None,
+            used_bytes=gpu.memory.used_bytes if gpu.memory else None,
+            available_bytes=gpu.attribution.available_bytes if gpu.attribution else None,
+            others_bytes=gpu.attribution.others_bytes if gpu.attribution else None,
+            utilization_ratio=gpu.utilization_ratio,
+            temperature_celsius=gpu.temperature_celsius,
+            power_watts=gpu.power_watts,
+        )
+        for gpu in snapshot.gpus
+        if gpu.state == "ok"
+    )
