@@ -91,8 +91,10 @@ def holders(gpu: GpuSample) -> str | None:
     shares = shares[:NAMED]
     if rest:
         shares.append((sum(size or 0 for size, _ in rest), f"{len(rest)} more"))
-    unseen = attribution.unseen_bytes if attribution else None
-    if unseen and unseen >= _WORTH_NAMING:
+    unseen = (attribution.unseen_bytes if attribution else None) or 0
+    # What the agent cannot place counts as unseen, yet where it has a name it is named above.
+    unseen -= sum(p.vram_bytes or 0 for p in gpu.processes or () if not p.identified)
+    if unseen >= _WORTH_NAMING:
         shares.append((unseen, "processes that the agent cannot see"))
     if shares:
         (size, who), *more = ((gib(size or 0), who) for size, who in shares)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from tierwatch_agent.tiers import DEFAULT_TIERS, Tier
+from tierwatch_agent.tiers import DEFAULT_TIERS, GIGABYTE, Tier
 
 
 class InventoryError(ValueError):
@@ -31,6 +31,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """How long a machine may be silent before it is ``down``."""
     margin_gb: float = 0.5
     """Headroom under this is ``at_risk``."""
+
+    @property
+    def margin_bytes(self) -> int:
+        """The margin in bytes."""
+        return round(self.margin_gb * GIGABYTE)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

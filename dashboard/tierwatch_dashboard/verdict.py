@@ -1,45 +1,53 @@
 """Snapshot, assignment and policy to a verdict: a state, the reasons in words, what it can serve.
 
 Pure: what must be remembered between two judgements (since when a figure is bad) goes in and comes
-out as a value.
+out as a value, ``Memory``. How time enters:
+
+- A card that is not of its tier's class is ``below`` at once: that is "never", and does not pass.
+- A GPU that is short of its floor, does not answer or is not there is ``at_risk`` first, and
+  ``below`` once that has lasted ``below_for_seconds``. A GPU that does not answer serves no tier
+  that needs one, so a machine with a dead card is below its assignment, with the cause in words.
+- A lower bound under the floor, memory that is not known, headroom under the margin, heat, a source
+  of the agent that is down: ``at_risk``.
+- Both end when all is well for ``clear_for_seconds`` without a break; a shorter relief neither ends
+  them nor sets the clock back. Whoever assigns another tier starts the clock anew.
+- Figures hold until the next ones come. After ``stale_after_seconds`` the reasons say how old they
+  are; after ``down_after_seconds`` the machine is ``down`` and what they said is void: what was
+  ``below`` stays so until fresh figures say otherwise, what was only on its way there starts anew.
+- Silence counts from when somebody listened: a dashboard that was stopped or suspended gives each
+  machine ``down_after_seconds`` to be heard, and holds the state that it knew meanwhile. An agent
+  that has just started gets as long for its sources' first answer.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-State = Literal["down", "stalled", "below", "at_risk", "ok", "unassigned", "maintenance"]
-
-WORST_FIRST: tuple[State, ...] = (
-    "down",
-    "stalled",
-    "below",
-    "at_risk",
-    "ok",
-    "unassigned",
-    "maintenance",
+from tierwatch_agent.snapshot import MachineSnapshot
+from tierwatch_agent.tiers import Tier, ladder
+from tierwatch_agent.wording import duration
+from tierwatch_dashboard.assignment import Slot, slots
+from tierwatch_dashboard.gpu_verdict import (
+    WORST_FIRST,
+    GpuVerdict,
+    Spells,
+    State,
+    judge_gpu,
+    lasting,
+    serves,
 )
+from tierwatch_dashboard.inventory import Inventory, Machine, Policy
+from tierwatch_dashboard.reasons import sentence, silence, sources_down
 
+__all__ = ["WORST_FIRST", "GpuVerdict", "Memory", "State", "Verdict", "judge"]
 
-class GpuVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The judgement of one GPU against the tier it is assigned to. Bytes."""
+WATCH_GAP_SECONDS = 60.0
+"""Judgements further apart than this mean that the dashboard was not watching."""
 
-    gpu: str
-    """Its index."""
-    uuid: str
-    state: State
-    tier: str | None = None
-    """The tier it is judged against; None: not assigned."""
-    floor_bytes: int | None = None
-    available_bytes: int | None = None
-    headroom_bytes: int | None = None
-    lower_bound: bool = False
-    """available and headroom are at least this: the system does not tell who holds VRAM."""
-    can_serve: str | None = None
-    could_serve: str | None = None
-    reasons: tuple[str, ...] = ()
+_RANK = {state: rank for rank, state in enumerate(WORST_FIRST)}
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,3 +67,218 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     could_serve: str | None = None
     """The highest with nothing else on its GPUs."""
     gpus: tuple[GpuVerdict, ...] = ()
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of a machine between two judgements: plain data, to be stored as JSON."""
+
+    state: State
+    since: float
+    judged_at: float
+    watching_since: float
+    """Start of the dashboard's uninterrupted watch: silence before it was its own."""
+    heard: bool = False
+    """Whether the machine was heard in this watch."""
+    heard_at: float | None = None
+    """When it was last heard, in whichever watch."""
+    gpus: dict[str, Spells] = {}
+    """By the GPU's uuid."""
+
+
+def judge(
+    machine: Machine,
+    inventory: Inventory,
+    snapshot: MachineSnapshot | None,
+    heard_at: float | None,
+    error: str | None,
+    memory: Memory | None,
+    now: float,
+) -> tuple[Verdict, Memory]:
+    """The verdict of a machine, and what to remember of it for the next.
+
+    Args:
+        machine: What the machine is assigned to.
+        inventory: Tiers and policy in force.
+        snapshot: The last one received, None before the first.
+        heard_at: When this dashboard last received a new one, by its own clock.
+        error: Why the last poll failed, in words.
+        memory: What the last judgement gave, None at the first.
+        now: This moment, by the dashboard's clock.
+    """
+    policy = inventory.policy
+    memory = _resumed(machine, memory, heard_at, policy, now)
+    silent = now - max(memory.watching_since, heard_at or 0.0)
+    spells = memory.gpus
+    if silent >= policy.down_after_seconds:
+        verdict = _down(machine, inventory, snapshot, memory, error, now)
+        spells = _settled(spells, policy, now)
+    elif snapshot is None or heard_at is None:
+        why = "Not heard yet since the dashboard started"
+        verdict = _held(machine, memory, f"{why}: {error}" if error else why, may_be_down=True)
+    elif _is_starting(snapshot, policy):
+        verdict = _held(machine, memory, "Its agent has just started: no figures yet")
+    else:
+        verdict, spells = _heard(machine, inventory, snapshot, memory, now)
+        if silent >= policy.stale_after_seconds:
+            old = f"last heard {duration(silent)} ago{f': {error}' if error else ''}"
+            verdict = msgspec.structs.replace(verdict, reasons=(sentence(old), *verdict.reasons))
+    if machine.maintenance:
+        headline = f"In maintenance; {verdict.headline[:1].lower()}{verdict.headline[1:]}"
+        verdict = msgspec.structs.replace(verdict, state="maintenance", headline=headline)
+    since = memory.since if memory.state == verdict.state else now
+    return (
+        msgspec.structs.replace(verdict, since=since),
+        msgspec.structs.replace(memory, state=verdict.state, since=since, gpus=spells),
+    )
+
+
+def _resumed(
+    machine: Machine, memory: Memory | None, heard_at: float | None, policy: Policy, now: float
+) -> Memory:
+    """The memory brought to this moment, with the watch begun anew where it was interrupted."""
+    if memory is None:
+        state: State = "at_risk" if _is_assigned(machine) else "unassigned"
+        memory = Memory(state=state, since=now, judged_at=now, watching_since=now)
+    away = not 0 <= now - memory.judged_at <= WATCH_GAP_SECONDS
+    restarted = heard_at is None and memory.heard
+    return msgspec.structs.replace(
+        memory,
+        judged_at=now,
+        watching_since=now if away or restarted else memory.watching_since,
+        heard=heard_at is not None,
+        heard_at=memory.heard_at if heard_at is None else heard_at,
+        gpus=_settled(memory.gpus, policy, memory.judged_at) if away else memory.gpus,
+    )
+
+
+def _settled(spells: Mapping[str, Spells], policy: Policy, now: float) -> dict[str, Spells]:
+    """What of a machine's troubles outlasts a time without figures: what counted already."""
+    return {key: known for key, known in spells.items() if lasting(known, policy, now)}
+
+
+def _is_assigned(machine: Machine) -> bool:
+    return bool(machine.tier or machine.gpu_tiers)
+
+
+def _is_starting(snapshot: MachineSnapshot, policy: Policy) -> bool:
+    """Whether an agent is so young that a source has not had the time to answer at all."""
+    return snapshot.taken_at - snapshot.started_at < policy.down_after_seconds and any(
+        source.state == "down" and source.last_success_at is None and not source.failures
+        for source in snapshot.sources
+    )
+
+
+def _held(machine: Machine, memory: Memory, why: str, *, may_be_down: bool = False) -> Verdict:
+    """The state that was known, while nothing is."""
+    known = ("below", "at_risk", "ok", "down" if may_be_down else "ok")
+    state = memory.state if memory.state in known else "at_risk"
+    return Verdict(
+        machine=machine.id,
+        state=state if _is_assigned(machine) else "unassigned",
+        since=memory.since,
+        headline=why,
+        reasons=(sentence(why),),
+        tier=machine.tier,
+    )
+
+
+def _down(
+    machine: Machine,
+    inventory: Inventory,
+    snapshot: MachineSnapshot | None,
+    memory: Memory,
+    error: str | None,
+    now: float,
+) -> Verdict:
+    """No fresh snapshot: what it serves is not known, only what its cards could."""
+    words = sentence(silence(memory.heard_at, error, now))
+    gpus = tuple(_silent_gpu(slot, inventory) for slot in slots(machine, inventory, snapshot))
+    return Verdict(
+        machine=machine.id,
+        state="down",
+        since=now,
+        headline=words.removesuffix("."),
+        reasons=(words, f"Is the machine on, and does tierwatch-agent run at {machine.url}?"),
+        tier=machine.tier,
+        could_serve=_highest(inventory.tiers, (gpu.could_serve for gpu in gpus)),
+        gpus=gpus,
+    )
+
+
+def _silent_gpu(slot: Slot, inventory: Inventory) -> GpuVerdict:
+    could = serves(slot.gpu, inventory.tiers)[1]
+    return GpuVerdict(
+        gpu=slot.index,
+        uuid=slot.gpu.uuid if slot.gpu else "",
+        state="down",
+        tier=slot.tier,
+        floor_bytes=inventory.tier(slot.tier).floor_bytes if slot.tier else None,
+        could_serve=could.name if could else None,
+    )
+
+
+class _Duty(NamedTuple):
+    slot: Slot
+    verdict: GpuVerdict
+    headline: str
+
+
+def _heard(
+    machine: Machine, inventory: Inventory, snapshot: MachineSnapshot, memory: Memory, now: float
+) -> tuple[Verdict, dict[str, Spells]]:
+    """The verdict of figures that are fresh."""
+    duties: list[_Duty] = []
+    spells = _settled(memory.gpus, inventory.policy, now)
+    for slot in slots(machine, inventory, snapshot):
+        verdict, headline, remembered = judge_gpu(slot, inventory, memory.gpus.get(slot.key), now)
+        duties.append(_Duty(slot, verdict, headline))
+        if remembered:
+            spells[slot.key] = remembered
+    assigned = [duty for duty in duties if duty.verdict.state != "unassigned"]
+    deciding = _deciding(machine, assigned)
+    told = sorted(duties, key=lambda duty: (duty is not deciding, _order(duty)))
+    reasons = list(dict.fromkeys(reason for duty in told for reason in duty.verdict.reasons))
+    down = [clause for clause in sources_down(snapshot) if not _is_told(clause, reasons)]
+    reasons += [f"The agent lacks a source: {clause}." for clause in down]
+    verdicts = [duty.verdict for duty in duties]
+    can = _highest(inventory.tiers, (verdict.can_serve for verdict in verdicts))
+    state: State = deciding.verdict.state if deciding else "unassigned"
+    headline = deciding.headline if deciding else "Not assigned to a tier"
+    if deciding is None and can:
+        headline += f"; can serve {can} now"
+    if state == "ok" and down:
+        state, headline = "at_risk", f"{headline}; the agent lacks a source: {down[0]}"
+    return Verdict(
+        machine=machine.id,
+        state=state,
+        since=now,
+        headline=headline,
+        reasons=tuple(reasons),
+        tier=machine.tier or (deciding.verdict.tier if deciding else None),
+        can_serve=can,
+        could_serve=_highest(inventory.tiers, (verdict.could_serve for verdict in verdicts)),
+        gpus=tuple(verdict for verdict in verdicts if verdict.gpu),
+    ), spells
+
+
+def _is_told(clause: str, reasons: Sequence[str]) -> bool:
+    """Whether what a source says stands in a GPU's reasons already."""
+    return any(clause.partition(": ")[2] in reason for reason in reasons)
+
+
+def _order(duty: _Duty) -> tuple[int, float]:
+    """Worst state first, then the least headroom."""
+    headroom = duty.verdict.headroom_bytes
+    return _RANK[duty.verdict.state], float("-inf") if headroom is None else headroom
+
+
+def _deciding(machine: Machine, assigned: Sequence[_Duty]) -> _Duty | None:
+    """The GPU that the machine's state is that of: the worst, where any may serve the best."""
+    bound = [duty for duty in assigned if duty.slot.own_tier or machine.gpus == "all"]
+    free = [duty for duty in assigned if duty not in bound]
+    return min([*bound, *([max(free, key=_order)] if free else [])], key=_order, default=None)
+
+
+def _highest(tiers: Iterable[Tier], names: Iterable[str | None]) -> str | None:
+    served = set(names)
+    return next((t.name for t in reversed(ladder(tiers)) if t.name in served), None)
