@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from typing import Literal
-
-LogFormat = Literal["text", "json"]
 
 
 class JsonFormatter(logging.Formatter):
@@ -26,8 +23,8 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
-def set_up(log_format: LogFormat) -> None:
-    """Sends every record from INFO up to standard error."""
+def set_up(log_format: str) -> None:
+    """Sends every record from INFO up to standard error. ``log_format``: text or json."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonFormatter()

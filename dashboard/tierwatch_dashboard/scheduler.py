@@ -1,7 +1,7 @@
 """The dashboard's background jobs, run by APScheduler, each with its health for all to see."""
 
 # APScheduler 3 bears no types:
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 

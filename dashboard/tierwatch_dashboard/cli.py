@@ -1,0 +1,106 @@
+"""The command ``tierwatch``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tierwatch_agent import __version__
+
+USAGE_ERROR = 2
+EXTRA = frozenset(
+    {"aiohttp", "alembic", "apscheduler", "flask", "plotly", "prometheus_client", "sqlalchemy"}
+)
+"""What the dashboard needs beyond the agent: the distribution's extra of that name."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; 0 on success, 2 with one line on a usage or configuration error."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _demo(options) if options.command == "demo" else _serve(options)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRA:
+            raise
+        return _refuse(
+            "the dashboard needs more than an agent does: "
+            f"pip install 'tierwatch[dashboard]' ({missing} is missing)"
+        )
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from tierwatch_dashboard import config, logs
+
+    try:
+        settings = config.load(
+            config.find(options.config),
+            flags={"listen": options.listen, "log_format": options.log_format},
+        )
+        logs.set_up(settings.log_format)
+
+        from tierwatch_dashboard import serve
+
+        serve.run(settings)
+    except config.ConfigError as error:
+        return _refuse(str(error))
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from tierwatch_dashboard import config, demo
+
+    try:
+        config.address(options.listen)
+    except ValueError as error:
+        return _refuse(f"--listen: {error}")
+    return demo.run(options.listen, options.machines)
+
+
+def _refuse(why: str) -> int:
+    print(f"tierwatch: {why}", file=sys.stderr)
+    return USAGE_ERROR
+
+
+def _machines(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 200):
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to 200")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tierwatch",
+        description="What each machine of a studio can make right now.",
+        epilog="example: tierwatch demo",
+    )
+    parser.add_argument("--version", action="version", version=f"tierwatch {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="serves the dashboard until it is ended",
+        epilog="example: tierwatch serve --config tierwatch.toml --listen 127.0.0.1:8090",
+    )
+    serve.add_argument("--listen", metavar="HOST:PORT", help="default 127.0.0.1:8090")
+    serve.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="settings and inventory (TOML); default: tierwatch.toml here, then the user's own, "
+        "then the machine's",
+    )
+    serve.add_argument("--log-format", metavar="FORMAT", help="text (default) or json")
+    demo = commands.add_parser(
+        "demo",
+        help="a simulated studio on this machine, with its dashboard",
+        epilog="example: tierwatch demo --machines 12",
+    )
+    demo.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8090")
+    demo.add_argument("--machines", type=_machines, metavar="N", default=12)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

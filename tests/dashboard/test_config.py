@@ -1,0 +1,127 @@
+"""The dashboard's settings: where they come from, and what a wrong one says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tierwatch_dashboard.config import SMALLEST, Config, ConfigError, find, load
+
+Load = Callable[..., Config]
+
+
+@pytest.fixture
+def load_text(tmp_path: Path) -> Load:
+    def load_(
+        text: str = "", environment: dict[str, str] | None = None, **flags: str | None
+    ) -> Config:
+        file = tmp_path / "tierwatch.toml"
+        file.write_text(text, encoding="utf-8")
+        return load(file, flags=flags, environment=environment or {})
+
+    return load_
+
+
+def test_a_file_of_machines_alone_gives_the_defaults(load_text: Load, tmp_path: Path) -> None:
+    config = load_text(SMALLEST)
+    assert config.listen == "127.0.0.1:8090"
+    assert config.poll_interval_seconds == 5.0
+    assert config.fleet_source == "polling"
+    assert config.log_format == "text"
+    assert config.database == f"sqlite:///{(tmp_path / 'tierwatch.db').as_posix()}"
+
+
+def test_the_file_sets_every_setting(load_text: Load) -> None:
+    config = load_text(
+        """
+        [dashboard]
+        listen = "[::1]:9000"
+        database = "postgresql://db/tierwatch"
+        poll_interval = "1500ms"
+        log_format = "json"
+        fleet.source = "polling"
+        """
+    )
+    assert (config.host, config.port, config.listen) == ("::1", 9000, "[::1]:9000")
+    assert config.database == "postgresql://db/tierwatch"
+    assert config.poll_interval_seconds == 1.5
+    assert config.log_format == "json"
+
+
+def test_a_flag_goes_before_the_environment_and_that_before_the_file(load_text: Load) -> None:
+    text = '[dashboard]\nlisten = "127.0.0.1:1"\npoll_interval = "1s"\nlog_format = "json"'
+    environment = {"TIERWATCH_LISTEN": "127.0.0.1:2", "TIERWATCH_POLL_INTERVAL": "2s"}
+    config = load_text(text, environment, listen="127.0.0.1:3", log_format=None)
+    assert config.port == 3
+    assert config.poll_interval_seconds == 2.0
+    assert config.log_format == "json"
+
+
+@pytest.mark.parametrize("written", ["data/t.db", "sqlite:///data/t.db"])
+def test_a_database_counts_from_the_file_that_names_it(
+    load_text: Load, tmp_path: Path, written: str
+) -> None:
+    config = load_text(f'[dashboard]\ndatabase = "{written}"')
+    assert config.database == f"sqlite:///{(tmp_path / 'data' / 't.db').as_posix()}"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[dashboard", "tierwatch.toml: is not TOML: "),
+        ('dashboard = "x"', "tierwatch.toml: dashboard is a table: write [dashboard]"),
+        ('[dashboard]\nlisten_on = "x"', "toml: dashboard.listen_on: there is no such setting: did "
+         "you mean listen?"),
+        ('[dashboard]\nfleet.kind = "x"', "dashboard.fleet.kind: there is no such setting"),
+        ('[dashboard]\nfleet.source = "prom"', 'dashboard.fleet.source: "prom" is not one of pol'),
+        ("[dashboard]\npoll_interval = 5", 'poll_interval: 5 is not text: write it in quotes, suc'),
+        ('[dashboard]\npoll_interval = "5"', 'poll_interval: "5" is no span of time: write it as'),
+        ('[dashboard]\npoll_interval = "0s"', 'poll_interval: "0s" is not between 0.2s and 5min'),
+        ('[dashboard]\nlisten = "8090"', 'dashboard.listen: "8090" is not HOST:PORT, such as 127'),
+        ('[dashboard]\nlisten = "::1:8090"', 'dashboard.listen: "::1:8090" is not HOST:PORT'),
+        ('[dashboard]\nlisten = "a:99999"', 'dashboard.listen: "a:99999" is not HOST:PORT'),
+        ('[dashboard]\ndatabase = ""', "dashboard.database: is empty: leave it out, or write"),
+        ('[dashboard]\nlog_format = "xml"', 'dashboard.log_format: "xml" is not one of text, json'),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_said_with_file_key_and_mend(
+    load_text: Load, text: str, words: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_text(text)
+    assert words in str(error.value)
+
+
+def test_a_wrong_flag_or_variable_is_named(load_text: Load) -> None:
+    with pytest.raises(ConfigError, match="--log-format: "):
+        load_text(log_format="xml")
+    with pytest.raises(ConfigError, match=r"TIERWATCH_LISTEN: .* is not HOST:PORT"):
+        load_text(environment={"TIERWATCH_LISTEN": "here"})
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: No such file"):
+        load(tmp_path / "none.toml", flags={}, environment={})
+
+
+def test_the_file_is_the_given_one_then_the_variable_s_then_the_first_found(
+    tmp_path: Path,
+) -> None:
+    here, user, site = (tmp_path / name for name in ("here", "user", "site"))
+    for folder in (user, site):
+        folder.mkdir()
+        (folder / "tierwatch.toml").touch()
+    folders = (here, user, site)
+    environment = {"TIERWATCH_CONFIG": "/elsewhere.toml"}
+    assert find(Path("x.toml"), environment=environment, folders=folders) == Path("x.toml")
+    assert find(None, environment=environment, folders=folders) == Path("/elsewhere.toml")
+    assert find(None, environment={}, folders=folders) == user / "tierwatch.toml"
+
+
+def test_no_file_says_where_it_looked_and_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        find(None, environment={}, folders=(tmp_path / "a", tmp_path / "b"))
+    assert f"there is no {tmp_path / 'a' / 'tierwatch.toml'} here, nor " in str(error.value)
+    assert str(error.value).endswith(SMALLEST)
