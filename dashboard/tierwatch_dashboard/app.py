@@ -1,0 +1,98 @@
+"""The dashboard as a Flask application: the services that its pages read, and the factory."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from flask import Blueprint, Flask, current_app
+
+from tierwatch_dashboard.inventory import Inventory
+
+if TYPE_CHECKING:
+    from tierwatch_dashboard.fleet.state import MachineView
+    from tierwatch_dashboard.history import History
+
+BLUEPRINTS: tuple[str, ...] = (
+    "tierwatch_dashboard.web.fleet:bp",
+    "tierwatch_dashboard.web.machine:bp",
+    "tierwatch_dashboard.web.api:bp",
+    "tierwatch_dashboard.web.health:bp",
+)
+"""One blueprint per page area, as ``module:name``."""
+
+INITIALISERS: tuple[str, ...] = (
+    "tierwatch_dashboard.web.static_files:init_app",
+    "tierwatch_dashboard.web.formats:init_app",
+    "tierwatch_dashboard.web.errors:init_app",
+    "tierwatch_dashboard.web.answers:init_app",
+)
+"""What every page shares, as ``module:function``."""
+
+_EXTENSION = "tierwatch"
+
+
+class Fleet(Protocol):
+    """The fleet as it is now, as ``fleet.state`` keeps it."""
+
+    @property
+    def version(self) -> int:
+        """Rises whenever something shown changed."""
+        ...
+
+    def views(self) -> tuple[MachineView, ...]:
+        """Every machine of the inventory, worst first."""
+        ...
+
+    def view(self, machine_id: str) -> MachineView | None:
+        """One machine; None where the inventory has no such id."""
+        ...
+
+
+class InventoryInForce(Protocol):
+    """The inventory file, as ``inventory`` watches it."""
+
+    @property
+    def current(self) -> Inventory:
+        """The last good edit."""
+        ...
+
+    @property
+    def error(self) -> str | None:
+        """What is wrong with the file as it is now; None: nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the pages read. ``now`` gives Unix seconds."""
+
+    state: Fleet
+    history: History
+    inventory_file: InventoryInForce
+    now: Callable[[], float]
+
+
+def create_app(services: Services) -> Flask:
+    """The application; it starts nothing and owns no state but what the pages remember."""
+    app = Flask(__name__, template_folder="web/templates", static_folder="web/static")
+    app.extensions[_EXTENSION] = services
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    for place in INITIALISERS:
+        cast("Callable[[Flask], None]", _load(place))(app)
+    for place in BLUEPRINTS:
+        app.register_blueprint(cast(Blueprint, _load(place)))
+    return app
+
+
+def services() -> Services:
+    """The services of the application that answers the current request."""
+    return cast(Services, current_app.extensions[_EXTENSION])
+
+
+def _load(place: str) -> object:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,139 @@
+"""What the pages show, as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from flask import Blueprint, abort, request
+from werkzeug.wrappers import Response
+
+from tierwatch_agent.snapshot import MachineSnapshot
+from tierwatch_agent.tiers import Tier
+from tierwatch_dashboard.app import services
+from tierwatch_dashboard.charts import DEFAULT_RANGE, RANGES, THEMES, Figure, chart, span_of
+from tierwatch_dashboard.inventory import Machine
+from tierwatch_dashboard.verdict import Verdict
+from tierwatch_dashboard.web.machine import view_of
+from tierwatch_dashboard.web.standing import TierStanding, standing
+
+if TYPE_CHECKING:
+    from tierwatch_dashboard.fleet.state import MachineView
+
+bp = Blueprint("api", __name__, url_prefix="/api/v1")
+
+_encoder = msgspec.json.Encoder()
+
+
+class MachineAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One machine: what the team decided, the verdict, and when it was last heard."""
+
+    machine: Machine
+    verdict: Verdict
+    heard_at: float | None
+    error: str | None
+    simulated: bool
+
+
+class FleetAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The fleet, worst first."""
+
+    at: float
+    sentence: str
+    inventory_error: str | None
+    tiers: tuple[TierStanding, ...]
+    machines: tuple[MachineAnswer, ...]
+
+
+class MachineDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """One machine with the last snapshot it had, however old."""
+
+    at: float
+    machine: Machine
+    verdict: Verdict
+    heard_at: float | None
+    error: str | None
+    snapshot: MachineSnapshot | None
+
+
+class ChartsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine's past: one Plotly figure per GPU."""
+
+    range: str
+    refresh_seconds: float
+    """How often it is worth asking again."""
+    figures: tuple[Figure, ...]
+
+
+@bp.get("/fleet")
+def fleet() -> Response:
+    """Every machine with its verdict."""
+    now, source = services().now(), services().inventory_file
+    views = services().state.views()
+    stands = standing(views, source.current.tiers)
+    return _json(
+        FleetAnswer(
+            at=now,
+            sentence=stands.sentence,
+            inventory_error=source.error,
+            tiers=stands.tiers,
+            machines=tuple(_answer(view) for view in views),
+        )
+    )
+
+
+@bp.get("/machines/<machine_id>")
+def machine(machine_id: str) -> Response:
+    """One machine with its verdict and its last snapshot."""
+    view = view_of(machine_id)
+    return _json(
+        MachineDetail(
+            at=services().now(),
+            machine=view.machine,
+            verdict=view.verdict,
+            heard_at=view.heard_at,
+            error=view.error,
+            snapshot=view.snapshot,
+        )
+    )
+
+
+@bp.get("/machines/<machine_id>/charts")
+def charts(machine_id: str) -> Response:
+    """Plotly figures of a machine's past, one per GPU; 304 where the asker has them already."""
+    view = view_of(machine_id)
+    name = request.args.get("range", DEFAULT_RANGE)
+    theme = request.args.get("theme", "light")
+    if name not in RANGES:
+        abort(400, f"range must be one of {', '.join(RANGES)}; it is {name}")
+    if theme not in THEMES:
+        abort(400, f"theme must be one of {', '.join(THEMES)}; it is {theme}")
+    start, end, refresh = span_of(name, services().now())
+    tiers = {tier.name: tier for tier in services().inventory_file.current.tiers}
+    floors = _floors(view, tiers)
+    found = services().history.series(view.machine.id, start, end)
+    figures = [
+        chart(series, floors.get(series.gpu), start, end, THEMES[theme])
+        for series in sorted(found, key=lambda s: s.gpu)
+    ]
+    answer = _json(ChartsAnswer(range=name, refresh_seconds=refresh, figures=tuple(figures)))
+    answer.add_etag()
+    return answer.make_conditional(request)
+
+
+def _floors(view: MachineView, tiers: dict[str, Tier]) -> dict[str, Tier]:
+    return {gpu.gpu: tiers[gpu.tier] for gpu in view.verdict.gpus if gpu.tier and gpu.tier in tiers}
+
+
+def _answer(view: MachineView) -> MachineAnswer:
+    return MachineAnswer(
+        machine=view.machine,
+        verdict=view.verdict,
+        heard_at=view.heard_at,
+        error=view.error,
+        simulated=view.snapshot is not None and view.snapshot.simulated,
+    )
+
+
+def _json(answer: object) -> Response:
+    return Response(_encoder.encode(answer), mimetype="application/json")

@@ -1,0 +1,63 @@
+"""How the templates say figures and moments: filters, all of them pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+from flask import Flask
+from markupsafe import Markup
+
+from tierwatch_agent.wording import gib
+from tierwatch_dashboard.web.rows import STATE_WORDS
+
+UNKNOWN = "not known"
+
+
+def percent(ratio: float | None) -> str:
+    """A ratio as people read it: "97 %"."""
+    return UNKNOWN if ratio is None else f"{100 * ratio:.0f} %"
+
+
+def size(count: float | None) -> str:
+    """Bytes in GiB."""
+    return UNKNOWN if count is None else gib(count)
+
+
+def capfirst(words: str) -> str:
+    """Words as a sentence begins."""
+    return words[:1].upper() + words[1:]
+
+
+def moment(at: float) -> Markup:
+    """A moment in UTC; the page's script says it in the viewer's zone."""
+    return _time(at, "clock")
+
+
+def ago(at: float) -> Markup:
+    """A moment in UTC; the page's script says how long ago it was, and keeps that true."""
+    return _time(at, "ago")
+
+
+def _time(at: float, said: str) -> Markup:
+    utc = datetime.fromtimestamp(int(at), timezone.utc)
+    return Markup('<time datetime="{}" data-said="{}">{}</time>').format(
+        utc.strftime("%Y-%m-%dT%H:%M:%SZ"), said, utc.strftime("%Y-%m-%d %H:%M UTC")
+    )
+
+
+FILTERS: dict[str, Callable[..., object]] = {
+    "percent": percent,
+    "gib": size,
+    "capfirst": capfirst,
+    "moment": moment,
+    "ago": ago,
+}
+"""What the templates may say ``value|name`` with."""
+
+
+def init_app(app: Flask) -> None:
+    """Makes the filters known to the templates."""
+    for name, say in FILTERS.items():
+        app.add_template_filter(say, name)
+    app.add_template_global(STATE_WORDS.get, "state_word")

@@ -1,0 +1,78 @@
+"""One machine's page: its verdict and why, each GPU and who holds it, its sources, its past."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+from flask import Blueprint, Response, abort, render_template, request
+
+from tierwatch_agent.snapshot import GpuSample
+from tierwatch_dashboard.app import services
+from tierwatch_dashboard.charts import DEFAULT_RANGE, RANGES
+from tierwatch_dashboard.web.panels import panels
+from tierwatch_dashboard.web.rows import falls_short, further_reasons
+
+if TYPE_CHECKING:
+    from tierwatch_dashboard.fleet.state import MachineView
+
+bp = Blueprint("machine", __name__)
+
+
+class Now(msgspec.Struct, frozen=True, kw_only=True):
+    """The page's live parts, and the token by which a page says which of them it has."""
+
+    token: str
+    html: str
+    host: str
+
+
+@bp.get("/machines/<machine_id>")
+def page(machine_id: str) -> str:
+    """The whole page; ``?range=`` picks how far back its charts go."""
+    view = view_of(machine_id)
+    chosen = request.args.get("range", DEFAULT_RANGE)
+    return render_template(
+        "machine/page.html",
+        view=view,
+        now=_now(view),
+        ranges=RANGES,
+        chosen=chosen if chosen in RANGES else DEFAULT_RANGE,
+        charted=[gpu for gpu in _gpus(view) if not gpu.partitioned],
+    )
+
+
+@bp.get("/machines/<machine_id>/now")
+def now(machine_id: str) -> Response:
+    """The parts around the charts: 204 where they say what the page has (``?since=``)."""
+    found = _now(view_of(machine_id))
+    if found.token == request.args.get("since"):
+        return Response(status=204)
+    return Response(render_template("machine/changes.html", now=found), mimetype="text/html")
+
+
+def view_of(machine_id: str) -> MachineView:
+    """A machine of the inventory; answers 404 in words where there is none."""
+    view = services().state.view(machine_id)
+    if view is None:
+        abort(404, f"The inventory has no machine {machine_id}.")
+    return view
+
+
+def _gpus(view: MachineView) -> tuple[GpuSample, ...]:
+    return view.snapshot.gpus if view.snapshot else ()
+
+
+def _now(view: MachineView) -> Now:
+    tiers = services().inventory_file.current.tiers
+    html = render_template(
+        "machine/now.html",
+        view=view,
+        reasons=further_reasons(view.verdict),
+        short=falls_short(view.verdict),
+        panels=panels(view, tiers),
+    ).strip()
+    host = render_template("machine/host.html", view=view).strip()
+    token = hashlib.sha256((html + host).encode()).hexdigest()[:16]
+    return Now(token=token, html=html, host=host)

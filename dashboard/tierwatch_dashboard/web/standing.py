@@ -1,0 +1,117 @@
+"""How the studio stands: the fleet in one sentence, and each tier's machines. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tierwatch_agent.tiers import Tier, ladder
+from tierwatch_dashboard.verdict import State
+
+if TYPE_CHECKING:
+    from tierwatch_dashboard.fleet.state import MachineView
+
+SERVING: frozenset[State] = frozenset({"ok", "at_risk"})
+BESIDE: frozenset[State] = frozenset({"unassigned", "maintenance"})
+
+
+class TierStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """How many machines a tier was given, and how many of them serve it now."""
+
+    tier: str
+    vram_gb: float
+    floor_bytes: int
+    assigned: int
+    able: int
+    short: int
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """The studio at one moment."""
+
+    sentence: str
+    tiers: tuple[TierStanding, ...]
+    """The highest first; tiers with no machine included."""
+
+
+def standing(views: Sequence[MachineView], tiers: Sequence[Tier]) -> Standing:
+    """The sentence and the tiers for these machines."""
+    return Standing(
+        sentence=sentence(Counter(view.verdict.state for view in views)),
+        tiers=tuple(_of_tier(tier, views) for tier in reversed(ladder(tiers))),
+    )
+
+
+def sentence(states: Counter[State]) -> str:
+    """The fleet in plain words: "9 of 12 machines serve their tier; 2 cannot; 1 is down."."""
+    beside = sum(states[state] for state in BESIDE)
+    judged = states.total() - beside
+    parts: list[str] = []
+    if judged:
+        parts.append(_serving(sum(states[state] for state in SERVING), judged))
+        if states["at_risk"]:
+            parts[0] += f", {states['at_risk']} at risk"
+        parts += [
+            words
+            for words in (
+                f"{states['below']} cannot" if states["below"] else "",
+                _are(states["stalled"], "stalled"),
+                _are(states["down"], "down"),
+            )
+            if words
+        ]
+    parts += [
+        words
+        for words in (
+            _are(states["unassigned"], "assigned to no tier"),
+            _are(states["maintenance"], "in maintenance"),
+        )
+        if words
+    ]
+    return "; ".join(parts) + "." if parts else "No machine yet."
+
+
+def _serving(able: int, judged: int) -> str:
+    if judged == 1:
+        return "The one machine serves its tier" if able else "The one machine does not serve"
+    if able == judged:
+        return f"All {judged} machines serve their tier"
+    if not able:
+        return f"None of {judged} machines serves its tier"
+    return f"{able} of {judged} machines serve{'s its' if able == 1 else ' their'} tier"
+
+
+def _are(count: int, what: str) -> str:
+    if not count:
+        return ""
+    return f"{count} {'is' if count == 1 else 'are'} {what}"
+
+
+def _of_tier(tier: Tier, views: Sequence[MachineView]) -> TierStanding:
+    given = [v for v in views if v.verdict.state not in BESIDE and tier.name in _tiers_of(v)]
+    able = sum(_serves(view, tier.name) for view in given)
+    return TierStanding(
+        tier=tier.name,
+        vram_gb=tier.vram_gb,
+        floor_bytes=tier.floor_bytes,
+        assigned=len(given),
+        able=able,
+        short=len(given) - able,
+    )
+
+
+def _tiers_of(view: MachineView) -> set[str]:
+    own = {view.machine.tier} if view.machine.tier else set[str]()
+    return own | set(view.machine.gpu_tiers.values())
+
+
+def _serves(view: MachineView, tier: str) -> bool:
+    if view.verdict.state in ("down", "stalled"):
+        return False
+    judged = [gpu.state in SERVING for gpu in view.verdict.gpus if gpu.tier == tier]
+    if not judged:
+        return view.verdict.state in SERVING
+    return any(judged) if view.machine.gpus == "any" else all(judged)

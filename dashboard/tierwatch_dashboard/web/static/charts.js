@@ -1,0 +1,79 @@
+// Draws a machine's past with Plotly: asks as often as is worth it, keeps the viewer's zoom.
+"use strict";
+(() => {
+  const section = document.getElementById("past");
+  const CONFIG = { displayModeBar: false, responsive: true, displaylogo: false };
+  let range = section.dataset.range;
+  let tag = null;
+  let timer = null;
+  let asked = 0;
+
+  function theme() {
+    const chosen = document.documentElement.dataset.theme;
+    return chosen || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  }
+
+  // Plotly shows times as if all were UTC: move them by the zone's offset at each moment.
+  function local(at) {
+    return at - new Date(at).getTimezoneOffset() * 60000;
+  }
+
+  function draw(place, figure) {
+    const plot = place.querySelector(".plot");
+    const empty = !figure || figure.empty;
+    place.querySelector(".empty").hidden = !empty;
+    plot.hidden = empty;
+    if (empty) return;
+    for (const trace of figure.data) trace.x = trace.x.map(local);
+    figure.layout.xaxis.range = figure.layout.xaxis.range.map(local);
+    figure.layout.uirevision = range;
+    figure.layout.font.family = getComputedStyle(document.body).fontFamily;
+    Plotly.react(plot, figure.data, figure.layout, CONFIG);
+  }
+
+  async function ask() {
+    clearTimeout(timer);
+    const mine = ++asked;
+    let wait = 10;
+    if (!document.hidden) {
+      try {
+        const headers = tag ? { "If-None-Match": tag } : {};
+        const answer = await fetch(`${section.dataset.charts}?range=${range}&theme=${theme()}`, { headers });
+        if (mine !== asked) return;
+        if (answer.ok && answer.headers.get("ETag") !== tag) {
+          const { figures, refresh_seconds: refresh } = await answer.json();
+          if (mine !== asked) return;
+          tag = answer.headers.get("ETag");
+          wait = refresh;
+          for (const place of section.querySelectorAll("figure")) {
+            draw(place, figures.find(({ gpu }) => gpu === place.dataset.gpu));
+          }
+        }
+      } catch (error) {
+        // The live part above says that the connection is lost; the charts stay as they are.
+        if (!(error instanceof TypeError)) throw error;
+      }
+    }
+    if (mine === asked) timer = setTimeout(ask, wait * 1000);
+  }
+
+  function again() {
+    tag = null;
+    ask();
+  }
+
+  section.querySelector(".ranges").addEventListener("click", (event) => {
+    const link = event.target.closest("a");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    section.querySelector(".ranges [aria-current]")?.removeAttribute("aria-current");
+    link.setAttribute("aria-current", "true");
+    range = link.dataset.range;
+    history.replaceState(null, "", `?range=${range}`);
+    again();
+  });
+  document.addEventListener("tierwatch:theme", again);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
+  ask();
+})();

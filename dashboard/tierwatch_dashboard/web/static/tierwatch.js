@@ -1,0 +1,122 @@
+// What every page needs of a script: the theme, times in the viewer's zone, the live parts' manners.
+"use strict";
+(() => {
+  const THEMES = ["system", "light", "dark"];
+  const root = document.documentElement;
+  const stored = localStorage.getItem("theme");
+  let theme = THEMES.includes(stored) ? stored : "system";
+
+  function applyTheme() {
+    if (theme === "system") delete root.dataset.theme;
+    else root.dataset.theme = theme;
+  }
+  applyTheme();
+
+  function setUpTheme() {
+    const button = document.getElementById("theme");
+    const name = () => { button.textContent = `Theme: ${theme}`; };
+    button.hidden = false;
+    name();
+    button.addEventListener("click", () => {
+      theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
+      localStorage.setItem("theme", theme);
+      applyTheme();
+      name();
+      document.dispatchEvent(new Event("tierwatch:theme"));
+    });
+  }
+
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const dated = new Intl.DateTimeFormat(undefined, {
+    day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
+  });
+
+  function agoInWords(seconds) {
+    if (seconds < 60) return "just now";
+    const units = [["d", 86400], ["h", 3600], ["min", 60]];
+    const first = units.findIndex(([, size]) => seconds >= size);
+    const [unit, size] = units[first];
+    let words = `${Math.floor(seconds / size)} ${unit}`;
+    const next = units[first + 1];
+    const rest = next && Math.floor((seconds % size) / next[1]);
+    if (rest) words += ` ${rest} ${next[0]}`;
+    return `${words} ago`;
+  }
+
+  function sayTimes() {
+    const now = new Date();
+    for (const element of document.querySelectorAll("time[data-said]")) {
+      const at = new Date(element.dateTime);
+      const today = at.toDateString() === now.toDateString();
+      const words = element.dataset.said === "ago"
+        ? agoInWords((now - at) / 1000)
+        : (today ? clock : dated).format(at);
+      if (element.textContent !== words) element.textContent = words;
+      element.title = at.toLocaleString();
+    }
+  }
+
+  // The server sends the machines' order only when it changed; rows are moved, not made anew, so
+  // that focus and scroll place stay.
+  function applyOrder() {
+    const order = document.getElementById("order");
+    const list = document.getElementById("machines");
+    if (!list || !order || !order.value) return;
+    const rows = new Map([...list.children].map((row) => [row.id, row]));
+    let place = list.firstElementChild;
+    for (const id of JSON.parse(order.value)) {
+      const row = rows.get(`m-${id}`);
+      if (!row) continue;
+      rows.delete(row.id);
+      if (row === place) place = row.nextElementSibling;
+      else if (list.moveBefore) list.moveBefore(row, place);
+      else list.insertBefore(row, place);
+    }
+    for (const row of rows.values()) row.remove();
+    order.value = "";
+  }
+
+  let lostAt = null;
+  function heard() {
+    if (lostAt === null) return;
+    lostAt = null;
+    document.getElementById("lost").hidden = true;
+  }
+  function lost(words) {
+    lostAt ??= new Date();
+    const notice = document.getElementById("lost");
+    const said = `${words} What you see is from ${clock.format(lostAt)}; asking again every 2 s.`;
+    if (notice.textContent !== said) notice.textContent = said;
+    notice.hidden = false;
+  }
+
+  function setUpLive() {
+    const live = document.getElementById("live");
+    if (!live) return;
+    live.addEventListener("htmx:before:request", (event) => {
+      if (document.hidden) event.preventDefault();
+    });
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) live.dispatchEvent(new CustomEvent("every"));
+    });
+    live.addEventListener("htmx:after:request", (event) => {
+      if (event.detail.ctx.response.status < 400) heard();
+    });
+    live.addEventListener("htmx:response:error", (event) => {
+      const { status } = event.detail.ctx.response;
+      lost(status === 404 ? "The inventory no longer has this machine." : `The dashboard answers ${status}.`);
+    });
+    live.addEventListener("htmx:error", () => lost("The connection to the dashboard is lost."));
+    live.addEventListener("htmx:after:swap", () => {
+      applyOrder();
+      sayTimes();
+    });
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    setUpTheme();
+    setUpLive();
+    sayTimes();
+    setInterval(() => { if (!document.hidden) sayTimes(); }, 10000);
+  });
+})();
