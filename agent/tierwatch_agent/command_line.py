@@ -69,11 +69,11 @@ def _parse_python(rest: tuple[str, ...]) -> Command:
     while position < len(rest):
         word = rest[position]
         following = rest[position + 1 :]
-        if word == "-" or not word.startswith("-"):
+        if not word.startswith("-"):
             return Command("python", script=word, arguments=following)
         # Short options may be run together and end with one that takes the next word: "-Im".
         letters = "" if word.startswith("--") else word[1:]
-        if "c" in letters:
+        if word == "-" or "c" in letters:
             return Command("python")
         if letters.endswith("m") and following:
             return Command("python", module=following[0], arguments=following[1:])

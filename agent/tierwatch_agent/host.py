@@ -94,8 +94,13 @@ class _Known(msgspec.Struct):
 class ProcessTable:
     """Who the processes on the GPUs are: looked up once, then known by pid and time of creation."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        find: Callable[[int], psutil.Process] = psutil.Process,
+    ) -> None:
         self._monotonic = monotonic
+        self._find = find
         self._known: dict[int, _Known] = {}
         self._tidy_at = monotonic() + FORGET_SECONDS
 
@@ -112,7 +117,7 @@ class ProcessTable:
     def _labelled(self, process: Process, now: float) -> Process:
         known = self._known.get(process.pid)
         if known is None or now - known.verified_at >= VERIFY_SECONDS:
-            known = self._known[process.pid] = _look_up(process.pid, known, now)
+            known = self._known[process.pid] = self._look_up(process.pid, known, now)
         label = known.label
         return Process(
             pid=process.pid,
@@ -123,6 +128,23 @@ class ProcessTable:
             identified=label.identified,
         )
 
+    def _look_up(self, pid: int, known: _Known | None, now: float) -> _Known:
+        """What is known of a process now: looked at anew if it is another, or still undecided."""
+        try:
+            process = self._find(pid)
+            created = process.create_time()
+            if known is not None and known.created == created:
+                rested = now - known.looked_at < UNDECIDED_SECONDS
+                if rested or not known.label.undecided:
+                    return msgspec.structs.replace(known, verified_at=now)
+            return _Known(_describe(process), created, looked_at=now, verified_at=now)
+        except psutil.NoSuchProcess:
+            # While its memory is being freed, an ended process is listed still, by the name it had.
+            if known is not None:
+                return msgspec.structs.replace(known, verified_at=now)
+            label = _Label(name=OUT_OF_SIGHT, identified=False)
+            return _Known(label, None, looked_at=now, verified_at=now)
+
     def _tidy(self, now: float) -> None:
         """Forgets the processes that no GPU lists any more: nobody has had them verified."""
         if now >= self._tidy_at:
@@ -132,24 +154,6 @@ class ProcessTable:
                 for pid, known in self._known.items()
                 if now - known.verified_at < FORGET_SECONDS
             }
-
-
-def _look_up(pid: int, known: _Known | None, now: float) -> _Known:
-    """What is known of a process now; a new look only where it is another, or still undecided."""
-    try:
-        process = psutil.Process(pid)
-        created = process.create_time()
-        if known is not None and known.created == created:
-            ask_again = known.label.undecided and now - known.looked_at >= UNDECIDED_SECONDS
-            if not ask_again:
-                return msgspec.structs.replace(known, verified_at=now)
-        return _Known(_describe(process), created, looked_at=now, verified_at=now)
-    except psutil.NoSuchProcess:
-        # While its memory is being freed, an ended process is listed still, by the name it had.
-        if known is not None:
-            return msgspec.structs.replace(known, verified_at=now)
-        label = _Label(name=OUT_OF_SIGHT, identified=False)
-        return _Known(label, None, looked_at=now, verified_at=now)
 
 
 class _Kind(msgspec.Struct, frozen=True):
@@ -164,21 +168,23 @@ def _describe(process: psutil.Process) -> _Label:
     """Name and server of a process: its own, or of the nearest parent that is one."""
     own = _kind(process)
     server, root = own.server, process.pid if own.server else None
+    undecided = own.undecided
     for parent in _parents(process):
         try:
-            kind = _kind(parent).server
+            kind = _kind(parent)
         except psutil.NoSuchProcess:
             break
-        if server is not None and kind != server:
+        if server is not None and kind.server != server:
             break
-        if kind is not None:
-            server, root = kind, parent.pid
+        undecided = undecided or kind.undecided
+        if kind.server is not None:
+            server, root = kind.server, parent.pid
     return _Label(
         name=TITLES[own.server] if own.server else _name(process),
         server=server,
         server_pid=root,
         identified=own.identified or server is not None,
-        undecided=own.undecided and server is None,
+        undecided=undecided and server is None,
     )
 
 
@@ -186,6 +192,8 @@ def _kind(process: psutil.Process) -> _Kind:
     command_line = _command_line(process)
     if command_line is None:
         return _Kind(identified=not _says_little(process))
+    if not command_line:  # A kernel's own process, or one that is just being started.
+        return _Kind(undecided=True)
     cwd = _cwd(process)
     server = recognise(command_line, cwd=cwd)
     if server is not None or not plausible(command_line):
