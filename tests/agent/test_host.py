@@ -167,8 +167,9 @@ def test_an_ended_process_keeps_its_name_while_its_memory_is_being_freed(run: Ru
 
 
 def test_a_reused_pid_is_noticed(run: Run) -> None:
-    first, second = run("jobs/train.py", WAITS), run("ComfyUI/main.py", WAITS)
+    first = run("jobs/train.py", WAITS)
     said(first)
+    second = run("ComfyUI/main.py", WAITS)
     said(second)
     behind = {4711: first.pid}
     clock = Clock()
