@@ -9,12 +9,11 @@ import msgspec
 
 from tierwatch_agent.snapshot import GpuSample
 from tierwatch_agent.tiers import Tier, can_serve, could_serve
-from tierwatch_agent.wording import duration
 from tierwatch_dashboard.assignment import Slot
 from tierwatch_dashboard.fitness import Fit, assess, available_bytes, is_lower_bound
 from tierwatch_dashboard.hysteresis import Spell, advance
 from tierwatch_dashboard.inventory import Inventory, Policy
-from tierwatch_dashboard.reasons import headline, reasons, sentence, troubles
+from tierwatch_dashboard.reasons import headline, reasons, roughly, sentence, troubles
 
 State = Literal["down", "stalled", "below", "at_risk", "ok", "unassigned", "maintenance"]
 
@@ -149,7 +148,8 @@ def _wait(fit: Fit, state: State, spells: Spells, policy: Policy, now: float) ->
         if held is None or held.relief_since is None:
             return None
         seconds, needed = now - held.relief_since, policy.clear_for_seconds
-    return f"for {duration(seconds)}, counts after {duration(needed)}"
+    so_far = f"for {roughly(seconds)}" if seconds >= 1 else "as of now"
+    return f"{so_far}, counts after {roughly(needed)}"
 
 
 def _name(tier: Tier | None) -> str | None:

@@ -39,7 +39,8 @@ def reasons(fit: Fit, can_serve: Tier | None, wait: str | None) -> Iterator[str]
                 f"GPU {fit.index} is asleep and left so: it is judged by its "
                 f"{gib(gpu.memory.total_bytes)}, with nothing on it."
             )
-    if fit.kind in ("never", "short", "dead") and can_serve is not None:
+    is_there = gpu is not None or not fit.index
+    if fit.kind in ("never", "short", "dead") and is_there and can_serve is not None:
         still = "can" if fit.kind == "never" else "can still"
         yield f"{f'GPU {fit.index}' if gpu else 'The machine'} {still} serve {can_serve.name}."
     if wait and fit.kind in ("short", "dead"):
@@ -66,6 +67,14 @@ def headline(fit: Fit, state: str, wait: str | None) -> str:
     if fit.troubles:
         return f"Serves {name}{spare(fit)}; {fit.troubles[0]}"
     return f"Serves {name}{spare(fit)}{f'; all well {wait}' if wait else ''}"
+
+
+def roughly(seconds: float) -> str:
+    """A span: "42 s", then in its leading unit, so that a page that shows it is still a while."""
+    whole = int(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    return duration(whole - whole % (60 if whole < 7200 else 3600))
 
 
 def sentence(clause: str) -> str:
@@ -170,7 +179,7 @@ def sources_down(snapshot: MachineSnapshot, but: str | None = None) -> list[str]
 
 def silence(since: float | None, error: str | None, now: float) -> str:
     """That a machine has not been heard, and why; a clause."""
-    what = "never heard" if since is None else f"not heard for {_roughly(now - since)}"
+    what = "never heard" if since is None else f"not heard for {roughly(now - since)}"
     return f"{what}: {error}" if error else what
 
 
@@ -186,13 +195,6 @@ def _never(index: str, gpu: GpuSample, tier: Tier) -> str:
         f"GPU {index} can never serve {tier.name}: it has {gib(total)}, and {tier.name} is for "
         f"{class_of(tier)} cards"
     )
-
-
-def _roughly(seconds: float) -> str:
-    """A span in its leading unit, so that a page that shows it is still for a while."""
-    whole = int(seconds)
-    step = 1 if whole < 120 else 60 if whole < 7200 else 3600
-    return duration(whole - whole % step)
 
 
 def _doubts(fit: Fit, gpu: GpuSample) -> Iterator[str]:

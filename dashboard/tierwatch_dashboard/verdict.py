@@ -28,7 +28,6 @@ import msgspec
 
 from tierwatch_agent.snapshot import MachineSnapshot
 from tierwatch_agent.tiers import Tier, ladder
-from tierwatch_agent.wording import duration
 from tierwatch_dashboard.assignment import Slot, slots
 from tierwatch_dashboard.gpu_verdict import (
     WORST_FIRST,
@@ -40,7 +39,7 @@ from tierwatch_dashboard.gpu_verdict import (
     serves,
 )
 from tierwatch_dashboard.inventory import Inventory, Machine, Policy
-from tierwatch_dashboard.reasons import sentence, silence, sources_down
+from tierwatch_dashboard.reasons import roughly, sentence, silence, sources_down
 
 __all__ = ["WORST_FIRST", "GpuVerdict", "Memory", "State", "Verdict", "judge"]
 
@@ -120,7 +119,7 @@ def judge(
     else:
         verdict, spells = _heard(machine, inventory, snapshot, memory, now)
         if silent >= policy.stale_after_seconds:
-            old = f"last heard {duration(silent)} ago{f': {error}' if error else ''}"
+            old = f"last heard {roughly(silent)} ago{f': {error}' if error else ''}"
             verdict = msgspec.structs.replace(verdict, reasons=(sentence(old), *verdict.reasons))
     if machine.maintenance:
         headline = f"In maintenance; {verdict.headline[:1].lower()}{verdict.headline[1:]}"
