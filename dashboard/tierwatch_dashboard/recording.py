@@ -1,4 +1,4 @@
-"""Readings to history: each snapshot once, in batches, kept until they are committed."""
+"""Readings and changes of verdict to the store: in batches, kept until they are committed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from tierwatch_agent.snapshot import MachineSnapshot
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.verdict import Verdict
 
 MAX_WAITING = 500_000
 """GPU samples kept while the history cannot be written: an hour of 700 GPUs at 5 s."""
@@ -28,13 +29,22 @@ class RecorderHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorder:
-    """Takes readings from any thread; ``write`` commits what came since."""
+    """Takes from any thread; ``write`` commits what came since.
+
+    ``append`` and ``append_changes`` commit all they are given or raise.
+    """
 
     def __init__(
-        self, append: Callable[[Sequence[GpuPoint]], None], *, max_waiting: int = MAX_WAITING
+        self,
+        append: Callable[[Sequence[GpuPoint]], None],
+        append_changes: Callable[[Sequence[Verdict]], None],
+        *,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self._append = append
+        self._append_changes = append_changes
         self._max_waiting = max_waiting
+        self._changes: deque[Verdict] = deque(maxlen=max_waiting)
         self._waiting: deque[GpuPoint] = deque()
         self._taken_at: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -53,16 +63,15 @@ class Recorder:
                 self._waiting.popleft()
                 self._dropped += 1
 
+    def take_change(self, verdict: Verdict) -> None:
+        """Keeps the verdict of a machine whose state changed."""
+        self._changes.append(verdict)
+
     def write(self) -> None:
         """Commits what waits; where that fails it stays for the next time, and the error rises."""
         with self._writing:
-            while batch := self._next_batch():
-                try:
-                    self._append(batch)
-                except Exception:
-                    self._put_back(batch)
-                    raise
-                self._written += len(batch)
+            self._write_points()
+            self._write_changes()
 
     def health(self) -> RecorderHealth:
         """How it fares now."""
@@ -72,6 +81,24 @@ class Recorder:
             failures=self._failures,
             waiting=len(self._waiting),
         )
+
+    def _write_points(self) -> None:
+        while batch := self._next_batch():
+            try:
+                self._append(batch)
+            except Exception:
+                self._put_back(batch)
+                raise
+            self._written += len(batch)
+
+    def _write_changes(self) -> None:
+        changes = tuple(self._changes)
+        if changes:
+            self._append_changes(changes)
+            for change in changes:
+                # A full queue may have let go of its oldest meanwhile.
+                if self._changes[0] is change:
+                    self._changes.popleft()
 
     def _next_batch(self) -> tuple[GpuPoint, ...]:
         with self._lock:
