@@ -150,6 +150,9 @@ class Board:
     ) -> bool:
         order = tuple(view.machine.id for view in views)
         if order != self._order:
+            if not order or not self._order:
+                # The page of an empty fleet is another one: who has either must load it anew.
+                self._boot = secrets.token_hex(4)
             self._order, self._order_at = order, revision
             self._kept = {id_: self._kept[id_] for id_ in order}
         now = standing(views, inventory.tiers)

@@ -29,7 +29,7 @@ STATE_WORDS: dict[State, str] = {
     "maintenance": "maintenance",
 }
 TROUBLE: frozenset[State] = frozenset({"down", "below", "at_risk"})
-SHOWN_REASONS = 2
+SHOWN_REASONS = 3
 
 
 class GpuLine(msgspec.Struct, frozen=True, kw_only=True):
