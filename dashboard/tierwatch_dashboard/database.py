@@ -1,0 +1,199 @@
+"""The dashboard's database: opened, brought up to date, and the one way to read and to write it.
+
+SQLite is the default and works with nothing installed; every other SQLAlchemy URL goes the same
+way. SQLite runs in WAL with ``synchronous=NORMAL``: a commit is in the system's hands when it
+returns, so a killed process loses nothing. A power cut may cost the last seconds of commits and
+leaves the file whole. ``FULL`` would wait for the disk at every commit, which a shared or spinning
+disk makes the whole dashboard feel, to save a few points of a chart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+if TYPE_CHECKING:
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+BUSY_TIMEOUT_SECONDS = 10
+"""How long a writer waits for another process's transaction."""
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_BEGIN = "tierwatch_begin"
+_PRAGMAS = (
+    f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
+    "synchronous=NORMAL",
+    "foreign_keys=ON",
+    "cache_size=-8000",
+    "journal_size_limit=67108864",
+)
+
+_BROKEN = (
+    "is damaged, or no SQLite database: restore a copy of it, or move it away together with its "
+    "-wal and -shm files, and Tierwatch begins a new one"
+)
+_NOT_WRITABLE = (
+    "cannot be written: let the account that runs Tierwatch write the file and its folder, "
+    "or give another place"
+)
+_EXPLANATIONS: tuple[tuple[str, str], ...] = (
+    ("file is not a database", _BROKEN),
+    ("malformed", _BROKEN),
+    ("unable to open database file", _NOT_WRITABLE),
+    ("readonly database", _NOT_WRITABLE),
+    ("database or disk is full", "cannot grow, its disk is full: free some space"),
+    (
+        "database is locked",
+        f"has been locked by another program for {BUSY_TIMEOUT_SECONDS} s: "
+        "close what holds it open, or give each its own file",
+    ),
+)
+"""What SQLite says, and what it means with its mend; Python 3.10 has the text only, no code."""
+
+
+class DatabaseError(Exception):
+    """A database that cannot be used; the text names it, what is wrong and the mend."""
+
+
+def open_database(url: str | URL) -> Engine:
+    """The database, with the schema of this version; created where there is none yet.
+
+    Args:
+        url: An SQLAlchemy URL: ``sqlite:///tierwatch.db``, ``postgresql://host/tierwatch``.
+
+    Raises:
+        DatabaseError: It is damaged, cannot be written, belongs to another program or to a newer
+            Tierwatch. Nothing of it is changed then.
+    """
+    engine = _create_engine(url)
+    try:
+        if engine.dialect.name == "sqlite":
+            _check_sqlite(engine)
+        with writing(engine) as connection:
+            _upgrade(connection, _place(engine))
+        if engine.dialect.name == "sqlite":
+            _use_wal(engine)
+    except DatabaseError:
+        engine.dispose()
+        raise
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Generator[Connection]:
+    """One transaction that only reads: it sees one state throughout and holds up no writer."""
+    with _explained(engine), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Generator[Connection]:
+    """One transaction that writes: committed at the end of the block, undone where it raises."""
+    immediate = engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+    with _explained(engine), immediate.begin() as connection:
+        yield connection
+
+
+def _create_engine(url: str | URL) -> Engine:
+    try:
+        address = make_url(url)
+    except ArgumentError as error:
+        raise DatabaseError(
+            f'"{url}" is not a database address: write sqlite:///FILE or postgresql://HOST/NAME'
+        ) from error
+    try:
+        engine = create_engine(address)
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise DatabaseError(f"no driver for {_shown(address)}: install it ({error})") from error
+    if engine.dialect.name == "sqlite":
+        if address.database in (None, "", ":memory:"):
+            raise DatabaseError("a database in memory is lost at every stop: write sqlite:///FILE")
+        event.listen(engine, "connect", _set_up_connection)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_up_connection(dbapi_connection: Any, _entry: ConnectionPoolEntry) -> None:
+    # The driver's own transactions leave schema changes outside and begin as readers; ours are
+    # begun by _begin.
+    dbapi_connection.isolation_level = None
+    for pragma in _PRAGMAS:
+        dbapi_connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    # IMMEDIATE waits its turn at the start; a reader that turns writer fails at once instead.
+    statement = connection.get_execution_options().get(_BEGIN, "BEGIN")
+    if statement:
+        connection.exec_driver_sql(statement)
+
+
+def _check_sqlite(engine: Engine) -> None:
+    file = Path(_place(engine))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(f"{file} {_NOT_WRITABLE} ({error})") from error
+    with reading(engine) as connection:
+        finding = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    if finding != "ok":
+        raise DatabaseError(f"{file} {_BROKEN} ({finding})")
+
+
+def _use_wal(engine: Engine) -> None:
+    # Last, so that a file which is not ours is left as it was.
+    with reading(engine.execution_options(**{_BEGIN: None})) as connection:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar_one()
+    if mode != "wal":
+        raise DatabaseError(
+            f"{_place(engine)} is on a drive that cannot be shared: use a local one"
+        )
+
+
+def _upgrade(connection: Connection, place: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(config)
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current == scripts.get_current_head():
+        return
+    if current is None and inspect(connection).get_table_names():
+        raise DatabaseError(f"{place} holds another program's tables: give Tierwatch its own")
+    if current and current not in {script.revision for script in scripts.walk_revisions()}:
+        raise DatabaseError(
+            f"{place} was written by a newer Tierwatch (its schema is {current}): "
+            "install that version, or give this one another database"
+        )
+    command.upgrade(config, "head")
+
+
+@contextmanager
+def _explained(engine: Engine) -> Generator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        said = str(error.orig)
+        for sign, meaning in _EXPLANATIONS:
+            if sign in said:
+                raise DatabaseError(f"{_place(engine)} {meaning}") from error
+        raise DatabaseError(f"{_place(engine)}: {said}") from error
+
+
+def _place(engine: Engine) -> str:
+    return _shown(engine.url)
+
+
+def _shown(url: URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.render_as_string(hide_password=True)

@@ -1,0 +1,74 @@
+"""Points to rows and rows to buckets: the units of ``tables``, and nothing that is not a figure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from tierwatch_dashboard.history import Bucket, GpuPoint
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
+
+_MILLI = 1_000
+_TENTHS = 10
+_PER_TEN_THOUSAND = 10_000
+_LARGEST = 2**62
+
+
+def milliseconds(at: float) -> int:
+    """Unix seconds as moments are kept; ValueError where it is no moment."""
+    if not 0 <= at < _LARGEST / _MILLI:
+        raise ValueError(f"{at} is no moment in Unix seconds")
+    return round(at * _MILLI)
+
+
+def seconds(at: int) -> float:
+    """A moment as it is kept in Unix seconds."""
+    return at / _MILLI
+
+
+def row_of(point: GpuPoint, key: int) -> dict[str, int | None]:
+    """A point as a row of ``points``; a figure that is none (NaN, negative bytes) is unknown."""
+    return {
+        "gpu": key,
+        "at": milliseconds(point.at),
+        "total": _bytes(point.total_bytes),
+        "used": _bytes(point.used_bytes),
+        "available": _bytes(point.available_bytes),
+        "others": _bytes(point.others_bytes),
+        "utilization": _scaled(point.utilization_ratio, _PER_TEN_THOUSAND),
+        "temperature": _scaled(point.temperature_celsius, _TENTHS),
+        "power": _scaled(point.power_watts, _MILLI),
+    }
+
+
+def bucket_of(row: Row[Any]) -> Bucket:
+    """A row as ``aggregate`` selects it, as a bucket."""
+    return Bucket(
+        at=seconds(row.at),
+        total_bytes=row.total,
+        used_bytes=_real(row.used, 1),
+        used_max_bytes=row.used_max,
+        available_bytes=_real(row.available, 1),
+        available_min_bytes=row.available_min,
+        others_bytes=_real(row.others, 1),
+        utilization_ratio=_real(row.utilization, _PER_TEN_THOUSAND),
+        temperature_celsius=_real(row.temperature, _TENTHS),
+        temperature_max_celsius=_real(row.temperature_max, _TENTHS),
+        power_watts=_real(row.power, _MILLI),
+    )
+
+
+def _bytes(value: int | None) -> int | None:
+    return round(value) if value is not None and 0 <= value < _LARGEST else None
+
+
+def _scaled(value: float | None, scale: int) -> int | None:
+    if value is None or not math.isfinite(value) or abs(value) >= 2**31 / scale:
+        return None
+    return round(value * scale)
+
+
+def _real(value: int | None, scale: int) -> float | None:
+    return None if value is None else value / scale

@@ -1,0 +1,127 @@
+"""The tables, and the levels at which points are kept.
+
+Rows are small integers, since a fleet writes millions of them: moments in milliseconds, bytes as
+they are, ratios in 1/10000, temperatures in tenths of a degree, power in milliwatts. They lie in
+the order (gpu, at), so that a chart reads one stretch of the file. What is unknown is NULL.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+MINUTE = 60_000
+DAY = 24 * 60 * MINUTE
+
+METADATA = MetaData()
+
+GPUS = Table(
+    "gpus",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("machine", Text, nullable=False),
+    Column("gpu", Text, nullable=False),
+    UniqueConstraint("machine", "gpu"),
+)
+"""The small key that stands for a GPU in every row of points."""
+
+POINTS = Table(
+    "points",
+    METADATA,
+    Column("gpu", Integer, ForeignKey("gpus.id"), primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("total", BigInteger),
+    Column("used", BigInteger),
+    Column("available", BigInteger),
+    Column("others", BigInteger),
+    Column("utilization", Integer),
+    Column("temperature", Integer),
+    Column("power", Integer),
+    sqlite_with_rowid=False,
+)
+
+
+def _rolled_up(name: str) -> Table:
+    return Table(
+        name,
+        METADATA,
+        Column("gpu", Integer, ForeignKey("gpus.id"), primary_key=True),
+        Column("at", BigInteger, primary_key=True),
+        Column("points", Integer, nullable=False),
+        Column("total", BigInteger),
+        Column("used", BigInteger),
+        Column("used_max", BigInteger),
+        Column("available", BigInteger),
+        Column("available_min", BigInteger),
+        Column("others", BigInteger),
+        Column("utilization", Integer),
+        Column("temperature", Integer),
+        Column("temperature_max", Integer),
+        Column("power", Integer),
+        sqlite_with_rowid=False,
+    )
+
+
+POINTS_BY_MINUTE = _rolled_up("points_by_minute")
+POINTS_BY_TEN_MINUTES = _rolled_up("points_by_ten_minutes")
+
+ROLL_UPS = Table(
+    "roll_ups",
+    METADATA,
+    Column("seconds", Integer, primary_key=True, autoincrement=False),
+    Column("until", BigInteger, nullable=False),
+)
+"""Up to when each level's buckets are made."""
+
+VERDICT_MEMORY = Table(
+    "verdict_memory",
+    METADATA,
+    Column("machine", Text, primary_key=True),
+    Column("document", LargeBinary, nullable=False),
+    Column("saved_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+VERDICT_CHANGES = Table(
+    "verdict_changes",
+    METADATA,
+    Column("machine", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("headline", Text, nullable=False),
+    Column("can_serve", Text),
+    sqlite_with_rowid=False,
+)
+
+
+class Level(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """One resolution at which points are kept, and for how long; spans are in milliseconds."""
+
+    table: Table
+    seconds: int
+    """Its name in ``roll_ups``: the width of its buckets, 0 for points as they came."""
+    kept: int
+    step: int
+    """How much of it one transaction rolls up or prunes: about a hundred rows of each GPU."""
+
+    @property
+    def width(self) -> int:
+        """Width of its buckets in milliseconds; 0: points as they came."""
+        return self.seconds * 1000
+
+
+RAW = Level(table=POINTS, seconds=0, kept=DAY, step=10 * MINUTE)
+BY_MINUTE = Level(table=POINTS_BY_MINUTE, seconds=60, kept=7 * DAY, step=100 * MINUTE)
+BY_TEN_MINUTES = Level(table=POINTS_BY_TEN_MINUTES, seconds=600, kept=90 * DAY, step=1000 * MINUTE)
+LEVELS = (RAW, BY_MINUTE, BY_TEN_MINUTES)
+"""Finest first; each is made of the one before it."""

@@ -1,0 +1,1 @@
+"""The database's schema, step by step; ``database.open_database`` takes a file to the last one."""
