@@ -1,4 +1,4 @@
-"""GPUs as drivers report them, and a dashboard's watch over one machine, with a clock of its own."""
+"""GPUs as drivers report them, and a dashboard's watch over one machine, on its own clock."""
 
 from __future__ import annotations
 
