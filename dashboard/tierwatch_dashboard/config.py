@@ -6,6 +6,7 @@ looked at here.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
 from collections.abc import Mapping
@@ -122,6 +123,16 @@ def address(listen: str) -> tuple[str, int]:
     if not sound or (":" in host and bare == host):
         raise ValueError(f'"{listen}" is not HOST:PORT, such as {DEFAULT_LISTEN} or [::1]:8090')
     return bare, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _written(file: Path) -> Table:

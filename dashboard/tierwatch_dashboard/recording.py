@@ -11,6 +11,7 @@ import msgspec
 from tierwatch_agent.snapshot import MachineSnapshot
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.verdicts import StateChange
 from tierwatch_dashboard.verdict import Verdict
 
 MAX_WAITING = 500_000
@@ -37,14 +38,14 @@ class Recorder:
     def __init__(
         self,
         append: Callable[[Sequence[GpuPoint]], None],
-        append_changes: Callable[[Sequence[Verdict]], None],
+        append_changes: Callable[[Sequence[StateChange]], None],
         *,
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._append = append
         self._append_changes = append_changes
         self._max_waiting = max_waiting
-        self._changes: deque[Verdict] = deque(maxlen=max_waiting)
+        self._changes: deque[StateChange] = deque(maxlen=max_waiting)
         self._waiting: deque[GpuPoint] = deque()
         self._taken_at: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -65,7 +66,15 @@ class Recorder:
 
     def take_change(self, verdict: Verdict) -> None:
         """Keeps the verdict of a machine whose state changed."""
-        self._changes.append(verdict)
+        self._changes.append(
+            StateChange(
+                machine=verdict.machine,
+                at=verdict.since,
+                state=verdict.state,
+                headline=verdict.headline,
+                can_serve=verdict.can_serve,
+            )
+        )
 
     def write(self) -> None:
         """Commits what waits; where that fails it stays for the next time, and the error rises."""

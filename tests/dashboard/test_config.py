@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tierwatch_dashboard.config import SMALLEST, Config, ConfigError, address, find, load
+from tierwatch_dashboard.config import (
+    SMALLEST,
+    Config,
+    ConfigError,
+    address,
+    find,
+    is_loopback,
+    load,
+)
 
 Load = Callable[..., Config]
 
@@ -126,3 +134,12 @@ def test_no_file_says_where_it_looked_and_what_to_write(tmp_path: Path) -> None:
         find(None, environment={}, folders=(tmp_path / "a", tmp_path / "b"))
     assert f"there is no {tmp_path / 'a' / 'tierwatch.toml'} here, nor " in str(error.value)
     assert str(error.value).endswith(SMALLEST)
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.0.0.9", True)]
+    + [(host, False) for host in ("0.0.0.0", "::", "192.168.1.4", "render-01")],
+)
+def test_only_loopback_is_this_machine_s_alone(host: str, alone: bool) -> None:
+    assert is_loopback(host) is alone

@@ -11,6 +11,7 @@ from tests.fakes.agents import GIB, gpu, snapshot
 from tierwatch_agent.snapshot import GpuSample
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.verdicts import StateChange
 from tierwatch_dashboard.recording import Recorder
 from tierwatch_dashboard.verdict import Verdict
 
@@ -21,7 +22,7 @@ class Store:
     def __init__(self) -> None:
         self.points: list[GpuPoint] = []
         self.batches = 0
-        self.changes: list[Verdict] = []
+        self.changes: list[StateChange] = []
         self.fault: Exception | None = None
 
     def append(self, points: Sequence[GpuPoint]) -> None:
@@ -30,7 +31,7 @@ class Store:
         self.points.extend(points)
         self.batches += 1
 
-    def append_changes(self, changes: Sequence[Verdict]) -> None:
+    def append_changes(self, changes: Sequence[StateChange]) -> None:
         if self.fault:
             raise self.fault
         self.changes.extend(changes)
@@ -108,16 +109,16 @@ def test_what_could_not_be_written_is_written_the_next_time(
 ) -> None:
     store.fault = OSError("disk full")
     recorder.take(heard(100.0))
-    recorder.take_change(change("down"))
+    recorder.take_change(verdict("down", 100))
     with pytest.raises(OSError, match="disk full"):
         recorder.write()
     recorder.take(heard(105.0))
-    recorder.take_change(change("ok"))
+    recorder.take_change(verdict("ok", 104))
     store.fault = None
     recorder.write()
     recorder.write()
     assert [point.at for point in store.points] == [100.0, 105.0]
-    assert [verdict.state for verdict in store.changes] == ["down", "ok"]
+    assert [(change.state, change.at) for change in store.changes] == [("down", 100), ("ok", 104)]
     assert recorder.health().failures == 1
     assert recorder.health().dropped == 0
 
@@ -138,5 +139,5 @@ def test_the_oldest_is_given_up_where_the_store_is_away_too_long(
     assert recorder.health().failures == 8
 
 
-def change(state: Literal["down", "ok"]) -> Verdict:
-    return Verdict(machine="a", state=state, since=100.0, headline=state)
+def verdict(state: Literal["down", "ok"], since: float) -> Verdict:
+    return Verdict(machine="a", state=state, since=since, headline=state)

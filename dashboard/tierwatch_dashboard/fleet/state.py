@@ -14,6 +14,9 @@ from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.inventory import Inventory, Machine
 from tierwatch_dashboard.verdict import WORST_FIRST, Memory, Verdict, judge
 
+REJUDGE_SECONDS = 2.0
+"""How old a verdict may get: a machine that answers is judged at each reading anyway."""
+
 _RANK = {state: rank for rank, state in enumerate(WORST_FIRST)}
 
 
@@ -51,6 +54,7 @@ class _Row:
         self.heard_at: float | None = None
         self.error: str | None = None
         self.view: MachineView | None = None
+        self.judged_under: Inventory | None = None
         self.shown: object = None
 
 
@@ -97,13 +101,14 @@ class FleetState:
             self._judge(row, self._now())
 
     def judge(self, now: float) -> None:
-        """Judges every machine anew: time passes for the silent ones too."""
+        """Judges anew every machine whose verdict is old, or was made under another inventory."""
         with self._lock:
             self._follow_inventory()
             rows = tuple(self._rows.values())
         for row in rows:
             with self._lock:
-                if self._rows.get(row.machine.id) is row:
+                left = self._rows.get(row.machine.id) is not row
+                if not left and not self._is_fresh(row, now):
                     self._judge(row, now)
 
     def views(self) -> tuple[MachineView, ...]:
@@ -155,6 +160,12 @@ class FleetState:
             row.error = "its agent answers, but its figures stand still: restart the agent"
         row.snapshot = snapshot
 
+    def _is_fresh(self, row: _Row, now: float) -> bool:
+        if row.memory is None or row.judged_under is not self._inventory:
+            return False
+        # A clock that was set back makes none fresh for longer.
+        return 0 <= now - row.memory.judged_at < REJUDGE_SECONDS
+
     def _judge(self, row: _Row, now: float) -> None:
         state_before = row.memory.state if row.memory else None
         verdict, row.memory = judge(
@@ -168,6 +179,7 @@ class FleetState:
             error=row.error,
             row_version=row.view.row_version if row.view else 0,
         )
+        row.judged_under = self._inventory
         if view != row.view:
             shown = _shown(view)
             if shown != row.shown:

@@ -1,0 +1,215 @@
+"""The running dashboard: its parts put together, from settings to a clean end."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import cast
+
+import msgspec
+from cheroot import wsgi
+
+from tierwatch_dashboard import metrics
+from tierwatch_dashboard.app import Services, create_app
+from tierwatch_dashboard.config import Config, ConfigError, address, is_loopback
+from tierwatch_dashboard.database import DatabaseError, open_database
+from tierwatch_dashboard.fleet import SOURCES, FleetSource, Reading
+from tierwatch_dashboard.fleet.state import FleetState
+from tierwatch_dashboard.history.sqlite import SqliteHistory
+from tierwatch_dashboard.history.verdicts import VerdictStore
+from tierwatch_dashboard.inventory import InventoryError
+from tierwatch_dashboard.inventory_file import InventoryFile
+from tierwatch_dashboard.recording import Recorder
+from tierwatch_dashboard.scheduler import Background, Job
+from tierwatch_dashboard.verdict import Memory
+
+_log = logging.getLogger(__name__)
+
+THREADS = 8
+STOP_SECONDS = 5.0
+MEMORY_SECONDS = 20.0
+"""How often verdict memories are stored: well within the gap that counts as not watching."""
+
+
+class Dashboard:
+    """Every part of a dashboard, wired and not yet running. ConfigError says why it cannot be."""
+
+    def __init__(self, config: Config) -> None:
+        try:
+            self._inventory_file = InventoryFile(config.file)
+            engine = open_database(config.database)
+        except (InventoryError, DatabaseError) as error:
+            raise ConfigError(str(error)) from error
+        self._history = SqliteHistory(engine)
+        self._verdicts = VerdictStore(engine)
+        self._recorder = Recorder(self._history.append, self._verdicts.append_changes)
+        self._state = FleetState(
+            self._inventory_file,
+            time.time,
+            memories=self._load_memories(),
+            on_change=self._recorder.take_change,
+        )
+        self._fleet = self._fleet_source(config)
+        self._background = Background(self._jobs(config))
+        self.app = create_app(
+            Services(
+                state=self._state,
+                history=self._history,
+                inventory_file=self._inventory_file,
+                now=time.time,
+            )
+        )
+        metrics.expose(
+            self.app,
+            metrics.Observed(
+                state=self._state,
+                inventory_file=self._inventory_file,
+                source=self._fleet.health,
+                recorder=self._recorder.health,
+                jobs=self._background.health,
+            ),
+        )
+
+    def start(self) -> None:
+        """Begins to ask, judge and record."""
+        self._fleet.start()
+        self._background.start()
+
+    def stop(self) -> None:
+        """Ends all work and commits what was not yet committed; only closes what never ran."""
+        self._background.stop()
+        self._fleet.stop()
+        try:
+            self._recorder.write()
+            self._save_memories()
+        except DatabaseError:
+            _log.exception("the last readings could not be stored")
+        self._history.close()
+
+    def _fleet_source(self, config: Config) -> FleetSource:
+        module, _, name = SOURCES[config.fleet_source].partition(":")
+        source = getattr(importlib.import_module(module), name)
+        return cast(
+            FleetSource,
+            source(
+                lambda: self._inventory_file.current.machines,
+                self._deliver,
+                interval=config.poll_interval_seconds,
+            ),
+        )
+
+    def _deliver(self, reading: Reading) -> None:
+        self._state.receive(reading)
+        self._recorder.take(reading)
+
+    def _jobs(self, config: Config) -> tuple[Job, ...]:
+        interval = config.poll_interval_seconds
+        return (
+            Job(name="inventory", every_seconds=2.0, run=self._inventory_file.refresh),
+            Job(name="poll", every_seconds=interval, run=self._fleet.poll_round),
+            Job(name="judge", every_seconds=1.0, run=lambda: self._state.judge(time.time())),
+            Job(name="record", every_seconds=interval, run=self._recorder.write),
+            Job(name="memories", every_seconds=MEMORY_SECONDS, run=self._save_memories),
+            Job(name="roll_up", every_seconds=60.0, run=lambda: self._history.roll_up(time.time())),
+            Job(name="prune", every_seconds=3600.0, run=self._prune),
+        )
+
+    def _prune(self) -> None:
+        self._history.prune(time.time())
+        self._verdicts.prune(time.time())
+
+    def _save_memories(self) -> None:
+        memories = self._state.memories()
+        self._verdicts.save_memories({id_: msgspec.json.encode(m) for id_, m in memories.items()})
+
+    def _load_memories(self) -> dict[str, Memory]:
+        memories: dict[str, Memory] = {}
+        for machine, document in self._verdicts.load_memories().items():
+            try:
+                memories[machine] = msgspec.json.decode(document, type=Memory)
+            except msgspec.DecodeError as error:
+                _log.warning(
+                    "%s: its clocks start anew, what was stored is not read: %s", machine, error
+                )
+        return memories
+
+
+def run(config: Config) -> None:
+    """Serves until SIGTERM or SIGINT; ConfigError where it cannot start."""
+    _allow_many_sockets()
+    dashboard = Dashboard(config)
+    server = _Server(address(config.listen), dashboard.app)
+    try:
+        server.prepare()
+    except OSError as error:
+        dashboard.stop()
+        raise ConfigError(f"cannot listen on {config.listen}: {_why(error)}") from error
+    ended = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    dashboard.start()
+    threading.Thread(target=server.serve, name="http", daemon=True).start()
+    host, port = server.socket.getsockname()[:2]
+    _log.info("dashboard on http://%s:%s/", f"[{host}]" if ":" in host else host, port)
+    if not is_loopback(host):
+        _log.warning("listening beyond this machine, on %s: anyone there can read it", host)
+    # In steps, since Windows delivers no signal to a thread that waits without end.
+    while not ended.wait(1.0):
+        pass
+    _end_within(STOP_SECONDS)
+    server.stop()
+    dashboard.stop()
+
+
+class _Server(wsgi.Server):
+    """Cheroot with a bounded number of threads and its complaints in our log."""
+
+    def __init__(self, address: tuple[str, int], app: object) -> None:
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]  # cheroot's stubs are partial
+            address,
+            app,
+            numthreads=THREADS,
+            max=THREADS,
+            request_queue_size=128,
+            accepted_queue_size=256,
+            accepted_queue_timeout=2,
+            shutdown_timeout=1,
+            server_name="tierwatch",
+        )
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        _log.log(level, "http: %s", msg.strip(), exc_info=traceback)
+
+
+def _end_within(seconds: float) -> None:
+    """Ends the process after that long, whatever hangs: a name lookup may block for minutes."""
+    timer = threading.Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
+
+
+def _allow_many_sockets() -> None:
+    """Lifts the soft limit on open files to the hard one: each machine keeps a connection."""
+    if sys.platform != "win32":
+        import resource
+
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE or "No socket could be created" in str(error):
+        return "another program has the port, or the address is not this machine's"
+    return error.strerror or str(error)

@@ -1,0 +1,58 @@
+"""kill -9 of the dashboard while it writes, again and again: no committed sample is ever lost."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.running_dashboard import RunningDashboard, machine_table, wait_until
+from tests.fakes.agents import Agents, gpu, says, snapshot
+from tierwatch_agent.snapshot import encode
+
+KILLS = 20
+MACHINES = 4
+GPUS = tuple(gpu(index) for index in range(8))
+
+
+@pytest.mark.slow
+def test_twenty_kills_during_writes_lose_no_committed_sample(tmp_path: Path) -> None:
+    with Agents() as agents:
+        names = [f"render-{number:02}" for number in range(MACHINES)]
+        urls = {
+            name: agents.play(says(lambda name=name: encode(snapshot(name, gpus=GPUS))))
+            for name in names
+        }
+        (tmp_path / "tierwatch.toml").write_text(
+            '[dashboard]\npoll_interval = "0.2s"\n'
+            + "".join(machine_table(name, url) for name, url in urls.items())
+        )
+        seen: set[tuple[int, int]] = set()
+        for kill in range(KILLS):
+            with RunningDashboard(tmp_path) as dashboard:
+                assert integrity(dashboard.database) == "ok"
+                assert seen <= dashboard.committed()
+                wait_for_more_than(len(dashboard.committed()), dashboard)
+                # Another moment of the round of 0.2 s each time.
+                time.sleep(0.01 * kill)
+                seen = dashboard.committed()
+                dashboard.kill()
+        with RunningDashboard(tmp_path) as dashboard:
+            assert integrity(dashboard.database) == "ok"
+            assert seen <= dashboard.committed()
+            assert len(seen) >= KILLS * len(GPUS)
+            assert dashboard.end() == 0
+
+
+def wait_for_more_than(samples: int, dashboard: RunningDashboard) -> None:
+    wait_until(lambda: len(dashboard.committed()) > samples)
+
+
+def integrity(database: Path) -> str:
+    connection = sqlite3.connect(database, timeout=10)
+    try:
+        return connection.execute("PRAGMA integrity_check").fetchone()[0]
+    finally:
+        connection.close()
