@@ -206,7 +206,7 @@ def _machine(table: Table, tiers: Sequence[str]) -> Machine:
         )
     gpu_tiers = table.mapping("gpu_tiers", '{ "0" = "mass" }')
     for index, tier in gpu_tiers.items():
-        _check_tier(table, f'gpu_tiers: GPU "{index}"', tier, tiers)
+        _check_tier(table, f'gpu_tiers: "{index}" =', tier, tiers)
     tier = table.text("tier", "mass")
     if tier is not None:
         _check_tier(table, "tier", tier, tiers)

@@ -83,8 +83,10 @@ class Table:
     def seconds(self, key: str, example: str) -> float | None:
         """A length of time, "90s", "5m", "1h" or a number of seconds, in seconds."""
         value = self._values.get(key)
-        if not isinstance(value, str):
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             return self.number(key, f'"{example}"')
+        if not isinstance(value, str):
+            raise self._type(key, "a length of time", f'{key} = "{example}"', value)
         match = _DURATION.fullmatch(value.strip())
         if match is None:
             raise self.wrong(
