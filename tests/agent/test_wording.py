@@ -65,7 +65,7 @@ def test_processes_of_unknown_size_are_named_with_the_desktop_last() -> None:
 def test_a_remedy_takes_no_more_holders_than_it_needs() -> None:
     game, train = process(1, "game.exe", 6144), process(2, "python train.py", 1024)
     assert lift(card(processes=[game, train]), MASS) == "ending game.exe (pid 1)"
-    both = [process(2, "python train.py", 9000), process(3, "b", 1800)]
+    both = [process(2, "python train.py", 9000), process(3, "b", 1000)]
     assert lift(card(processes=both), MASS) == "ending python train.py (pid 2)"
 
 
