@@ -192,10 +192,11 @@ def _with_sensors(gpu: GpuSample, card: _Card) -> GpuSample:
     def sensor(name: str, divisor: float = 1.0) -> float | None:
         return files.scaled(hwmon / name, divisor) if hwmon else None
 
-    core = card.sensors.get("edge") or card.sensors.get("junction")
+    # Before Linux 5.2 the only sensor bears no name.
+    core = card.sensors.get("edge") or card.sensors.get("junction") or "temp1"
     memory = card.sensors.get("mem")
     utilization = files.scaled(card.device / "gpu_busy_percent", 100)
-    temperature = sensor(f"{core}_input", 1000) if core else None
+    temperature = sensor(f"{core}_input", 1000)
     power = sensor("power1_average", 1e6)
     if power is None:
         power = sensor("power1_input", 1e6)
@@ -209,7 +210,7 @@ def _with_sensors(gpu: GpuSample, card: _Card) -> GpuSample:
         memory_busy_ratio=files.scaled(card.device / "mem_busy_percent", 100),
         temperature_celsius=temperature,
         memory_temperature_celsius=sensor(f"{memory}_input", 1000) if memory else None,
-        slowdown_celsius=sensor(f"{core}_crit", 1000) if core else None,
+        slowdown_celsius=sensor(f"{core}_crit", 1000),
         power_watts=power,
         power_limit_watts=sensor("power1_cap", 1e6),
         graphics_clock_hertz=sensor("freq1_input"),
