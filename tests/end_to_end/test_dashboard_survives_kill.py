@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.running_dashboard import RunningDashboard, machine_table, wait_until
+from tests.end_to_end.running_dashboard import (
+    PATIENCE_SECONDS,
+    RunningDashboard,
+    machine_table,
+    wait_until,
+)
 from tests.fakes.agents import Agents, gpu, says, snapshot
 from tierwatch_agent.snapshot import encode
 
 KILLS = 20
-MACHINES = 4
+MACHINES = 16
 GPUS = tuple(gpu(index) for index in range(8))
 
 
@@ -30,14 +35,13 @@ def test_twenty_kills_during_writes_lose_no_committed_sample(tmp_path: Path) -> 
             + "".join(machine_table(name, url) for name, url in urls.items())
         )
         seen: set[tuple[int, int]] = set()
-        for kill in range(KILLS):
+        for _ in range(KILLS):
             with RunningDashboard(tmp_path) as dashboard:
                 assert integrity(dashboard.database) == "ok"
                 assert seen <= dashboard.committed()
                 wait_for_more_than(len(dashboard.committed()), dashboard)
-                # Another moment of the round of 0.2 s each time.
-                time.sleep(0.01 * kill)
                 seen = dashboard.committed()
+                wait_for_a_write(dashboard.database)
                 dashboard.kill()
         with RunningDashboard(tmp_path) as dashboard:
             assert integrity(dashboard.database) == "ok"
@@ -48,6 +52,16 @@ def test_twenty_kills_during_writes_lose_no_committed_sample(tmp_path: Path) -> 
 
 def wait_for_more_than(samples: int, dashboard: RunningDashboard) -> None:
     wait_until(lambda: len(dashboard.committed()) > samples)
+
+
+def wait_for_a_write(database: Path) -> None:
+    """Returns as the first page of a batch arrives in the log, before its commit does."""
+    log = database.with_name(f"{database.name}-wal")
+    written = log.stat().st_mtime_ns
+    until = time.monotonic() + PATIENCE_SECONDS
+    while log.stat().st_mtime_ns == written:
+        assert time.monotonic() < until, "it writes no more"
+        time.sleep(0)
 
 
 def integrity(database: Path) -> str:
