@@ -5,7 +5,6 @@ Means count every point once: a bucket made of buckets weighs each by its number
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
@@ -21,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 
-from tierwatch_dashboard.history.tables import GPUS, RAW, Level
+from tierwatch_dashboard.history.tables import RAW, Level
 
 COLUMNS: tuple[str, ...] = (
     "gpu",
@@ -87,20 +86,3 @@ def buckets(pieces: FromClause, width: int) -> Select[Any]:
 def _mean(figure: ColumnElement[Any], points: ColumnElement[Any], kind: Any) -> ColumnElement[Any]:
     known = func.sum(case((figure.is_not(None), points)))
     return cast(func.round(func.sum(figure * points) * 1.0 / known), kind)
-
-
-def edge(
-    pick: Callable[[ColumnElement[Any]], ColumnElement[Any]],
-    level: Level,
-    start: int,
-    end: int,
-    *of: ColumnElement[bool],
-) -> Select[Any]:
-    """The first (``func.min``) or last (``func.max``) moment of a level from ``start`` to ``end``.
-
-    Sought GPU by GPU, since the rows lie in that order; ``of`` may name the GPUs.
-    """
-    c = level.table.c
-    of_gpu = select(pick(c.at)).where(c.gpu == GPUS.c.id, c.at >= start, c.at <= end)
-    each = select(of_gpu.scalar_subquery().label("at")).select_from(GPUS).where(*of).subquery()
-    return select(pick(each.c.at))

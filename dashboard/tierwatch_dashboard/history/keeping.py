@@ -7,11 +7,12 @@ its source is already pruned. So a step may be repeated, and a kill between two 
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from tierwatch_dashboard.history.aggregate import COLUMNS, buckets, edge, rows
-from tierwatch_dashboard.history.tables import BY_TEN_MINUTES, GPUS, LEVELS, RAW, ROLL_UPS, Level
+from tierwatch_dashboard.history.aggregate import COLUMNS, buckets, rows
+from tierwatch_dashboard.history.tables import BY_TEN_MINUTES, LEVELS, RAW, ROLL_UPS, Level
+from tierwatch_dashboard.history.windows import edge, window
 
 
 def marks(connection: Connection) -> dict[int, int]:
@@ -34,7 +35,7 @@ def roll_up_step(connection: Connection, level: Level, now: int) -> bool:
     closed -= closed % level.width
     if made[level.seconds] >= closed:
         return False
-    oldest = edge(func.min, source, made[level.seconds], closed - 1)
+    oldest = edge(func.min, source, made[level.seconds], closed)
     first = connection.execute(oldest).scalar_one()
     stop = closed
     if first is not None:
@@ -57,18 +58,16 @@ def prune_step(connection: Connection, level: Level, now: int) -> bool:
     coarser = LEVELS[LEVELS.index(level) + 1 :]
     horizon = min([now - level.kept, *(made[other.seconds] for other in coarser)])
     horizon -= horizon % BY_TEN_MINUTES.width
-    first = connection.execute(edge(func.min, level, 0, horizon - 1)).scalar_one()
+    first = connection.execute(edge(func.min, level, 0, horizon)).scalar_one()
     if first is None:
         return False
     stop = min(first + level.step, horizon)
-    at = level.table.c.at
-    connection.execute(delete(level.table).where(_every_gpu(level), at >= first, at < stop))
+    connection.execute(delete(level.table).where(*window(level, first, stop)))
     return stop < horizon
 
 
 def _make(connection: Connection, level: Level, source: Level, start: int, stop: int) -> None:
-    at = source.table.c.at
-    pieces = rows(source, _every_gpu(source), at >= start, at < stop).subquery()
+    pieces = rows(source, *window(source, start, stop)).subquery()
     statement = insert(level.table).from_select(COLUMNS, buckets(pieces, level.width))
     new = statement.excluded
     connection.execute(
@@ -78,8 +77,3 @@ def _make(connection: Connection, level: Level, source: Level, start: int, stop:
             where=new.points >= level.table.c.points,
         )
     )
-
-
-def _every_gpu(level: Level) -> ColumnElement[bool]:
-    """Names every key, so that each GPU's stretch is sought and not the whole table read."""
-    return level.table.c.gpu.in_(select(GPUS.c.id))

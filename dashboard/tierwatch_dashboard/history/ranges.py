@@ -8,16 +8,17 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Select, func, select, union_all
 
-from tierwatch_dashboard.history.aggregate import buckets, edge, rows
-from tierwatch_dashboard.history.tables import GPUS, LEVELS, RAW, Level
+from tierwatch_dashboard.history.aggregate import buckets, rows
+from tierwatch_dashboard.history.tables import LEVELS, MINUTE, RAW, Level
+from tierwatch_dashboard.history.windows import Pick, edge, window
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for: keys of GPUs, and moments in milliseconds, both included."""
+    """What is asked for: keys of GPUs, and milliseconds from ``start`` to before ``stop``."""
 
     gpus: tuple[int, ...]
     start: int
-    end: int
+    stop: int
 
 
 def choose(connection: Connection, asked: Range, max_points: int) -> tuple[Level, int]:
@@ -26,54 +27,46 @@ def choose(connection: Connection, asked: Range, max_points: int) -> tuple[Level
     The finest that reaches back as far as any and has at most ``max_points`` for each GPU; where
     none is so coarse, the coarsest in buckets of several of its own.
     """
-    of = GPUS.c.id.in_(asked.gpus)
-    spans = (asked.start, asked.end, of)
-    firsts = [connection.execute(edge(func.min, level, *spans)).scalar() for level in LEVELS]
-    lasts = [connection.execute(edge(func.max, level, *spans)).scalar() for level in LEVELS]
-    last = max((at for at in lasts if at is not None), default=asked.start)
-    first = last
+    firsts = [_edge(connection, func.min, level, asked) for level in LEVELS]
+    lasts = [_edge(connection, func.max, level, asked) for level in LEVELS]
+    last = min(asked.stop, max((at + MINUTE for at in lasts if at is not None), default=0))
+    first = asked.stop
     for place, level in enumerate(LEVELS):
-        first = min(first, asked.end if firsts[place] is None else firsts[place])
-        coarser = zip(LEVELS[place + 1 :], firsts[place + 1 :], strict=True)
+        own, coarser = firsts[place], zip(LEVELS[place + 1 :], firsts[place + 1 :], strict=True)
+        if own is not None:
+            first = min(first, max(asked.start, own))
         if any(at is not None and at + other.width <= first for other, at in coarser):
             continue
         if level is RAW:
-            if not _more_points_than(connection, max_points, asked):
+            if not any(_has_more_points(connection, max_points, asked, gpu) for gpu in asked.gpus):
                 return RAW, 0
         elif (last - first) // level.width + 2 <= max_points:
             return level, level.width
-    widest = LEVELS[-1]
-    return widest, widest.width * -(-(last - first) // (widest.width * max(1, max_points - 2)))
+    widest = LEVELS[-1].width
+    return LEVELS[-1], widest * -(-(last - first) // (widest * max(1, max_points - 2)))
 
 
 def answer(asked: Range, level: Level, width: int, made: Mapping[int, int]) -> Select[Any]:
     """The rows of a range by GPU and moment; ``made`` says up to when each level is."""
     if level is RAW:
-        c = RAW.table.c
-        return rows(RAW, c.gpu.in_(asked.gpus), c.at >= asked.start, c.at <= asked.end).order_by(
-            c.gpu, c.at
-        )
+        points = rows(RAW, *window(RAW, asked.start, asked.stop, asked.gpus))
+        return points.order_by(RAW.table.c.gpu, RAW.table.c.at)
     pieces: list[Select[Any]] = []
     start = asked.start - asked.start % width
     for one in reversed(LEVELS[: LEVELS.index(level) + 1]):
-        c = one.table.c
-        stop = made.get(one.seconds, asked.end + 1)
-        window = (c.gpu.in_(asked.gpus), c.at >= start, c.at < stop, c.at <= asked.end)
-        pieces.append(rows(one, *window))
+        stop = min(asked.stop, made.get(one.seconds, asked.stop))
+        pieces.append(rows(one, *window(one, start, stop, asked.gpus)))
         start = max(start, stop)
-    grouped = buckets(union_all(*pieces).subquery(), width)
-    return grouped.order_by("gpu", "at")
+    return buckets(union_all(*pieces).subquery(), width).order_by("gpu", "at")
 
 
-def _more_points_than(connection: Connection, count: int, asked: Range) -> bool:
-    """Whether a GPU has more points than that in the range; reads no further than it must."""
-    c = RAW.table.c
-    beyond = (
-        select(c.at)
-        .where(c.gpu == GPUS.c.id, c.at >= asked.start, c.at <= asked.end)
-        .limit(1)
-        .offset(count)
-        .scalar_subquery()
-    )
-    each = select(beyond.label("at")).where(GPUS.c.id.in_(asked.gpus)).subquery()
-    return connection.execute(select(func.count(each.c.at))).scalar_one() > 0
+def _edge(connection: Connection, pick: Pick, level: Level, asked: Range) -> int | None:
+    found = edge(pick, level, asked.start, asked.stop, asked.gpus)
+    return connection.execute(found).scalar_one()
+
+
+def _has_more_points(connection: Connection, count: int, asked: Range, gpu: int) -> bool:
+    """Whether a GPU has more points than that; reads no further than it must."""
+    within = window(RAW, asked.start, asked.stop, (gpu,))
+    beyond = select(RAW.table.c.at).where(*within).limit(1).offset(count)
+    return connection.execute(beyond).first() is not None

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tierwatch_dashboard.history import Bucket, GpuPoint
+from tierwatch_dashboard.history.tables import MINUTE
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -30,9 +31,11 @@ def seconds(at: int) -> float:
 
 def row_of(point: GpuPoint, key: int) -> dict[str, int | None]:
     """A point as a row of ``points``; a figure that is none (NaN, negative bytes) is unknown."""
+    at = milliseconds(point.at)
     return {
+        "minute": at // MINUTE,
         "gpu": key,
-        "at": milliseconds(point.at),
+        "at": at,
         "total": _bytes(point.total_bytes),
         "used": _bytes(point.used_bytes),
         "available": _bytes(point.available_bytes),

@@ -65,7 +65,8 @@ class SqliteHistory:
         with reading(self._engine) as connection:
             keys = select(GPUS.c.id, GPUS.c.gpu).where(GPUS.c.machine == machine)
             names = {row.id: row.gpu for row in connection.execute(keys)}
-            asked = Range(gpus=tuple(names), start=milliseconds(start), end=milliseconds(end))
+            stop = milliseconds(end) + 1
+            asked = Range(gpus=tuple(names), start=milliseconds(start), stop=stop)
             level, width = choose(connection, asked, max_points)
             found = connection.execute(answer(asked, level, width, marks(connection)))
             made = [

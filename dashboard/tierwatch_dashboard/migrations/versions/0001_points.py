@@ -19,6 +19,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "points",
+        sa.Column("minute", sa.Integer, primary_key=True),
         sa.Column("gpu", sa.Integer, sa.ForeignKey("gpus.id"), primary_key=True),
         sa.Column("at", sa.BigInteger, primary_key=True),
         sa.Column("total", sa.BigInteger),
