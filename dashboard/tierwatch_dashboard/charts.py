@@ -2,7 +2,7 @@
 
 Pure, and plain dicts: building the same through ``plotly.graph_objects`` takes longer than all the
 rest of an answer, so the tests alone use it, to hold these figures valid. The three panes share one
-time axis. Times are Unix milliseconds; the page's script moves them to the viewer's zone.
+time axis. Times are Unix milliseconds, which Plotly shows in the viewer's zone.
 """
 
 from __future__ import annotations

@@ -13,19 +13,12 @@
     return chosen || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   }
 
-  // Plotly shows times as if all were UTC: move them by the zone's offset at each moment.
-  function local(at) {
-    return at - new Date(at).getTimezoneOffset() * 60000;
-  }
-
   function draw(place, figure) {
     const plot = place.querySelector(".plot");
     const empty = !figure || figure.empty;
     place.querySelector(".empty").hidden = !empty;
     plot.hidden = empty;
     if (empty) return;
-    for (const trace of figure.data) trace.x = trace.x.map(local);
-    figure.layout.xaxis.range = figure.layout.xaxis.range.map(local);
     figure.layout.uirevision = range;
     figure.layout.font.family = getComputedStyle(document.body).fontFamily;
     Plotly.react(plot, figure.data, figure.layout, CONFIG);
