@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tierwatch_agent import __version__
+from tierwatch_dashboard import __version__
 
 USAGE_ERROR = 2
 EXTRA = frozenset(

@@ -14,8 +14,8 @@ from prometheus_client import Metric as Family
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from tierwatch_agent import __version__
 from tierwatch_agent.catalogue import DASHBOARD
+from tierwatch_dashboard import __version__
 from tierwatch_dashboard.fleet import SourceHealth
 from tierwatch_dashboard.fleet.state import FleetState, MachineView
 from tierwatch_dashboard.inventory import Inventory

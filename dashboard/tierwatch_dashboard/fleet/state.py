@@ -14,7 +14,7 @@ from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.inventory import Inventory, Machine
 from tierwatch_dashboard.verdict import WORST_FIRST, Memory, Verdict, judge
 
-REJUDGE_SECONDS = 2.0
+REJUDGE_SECONDS = 2.5
 """How old a verdict may get: a machine that answers is judged at each reading anyway."""
 
 _RANK = {state: rank for rank, state in enumerate(WORST_FIRST)}
