@@ -225,8 +225,6 @@ def _layout(start: float, end: float, ceiling: float, tier: Tier | None, theme: 
         "hoversubplots": "axis",
         "hoverlabel": {"bgcolor": theme.paper, "font": {"color": theme.ink}},
         "dragmode": "zoom",
-        # Constant, so that new data leaves the viewer's zoom alone.
-        "uirevision": "kept",
         "xaxis": {
             "type": "date",
             "range": [round(start * 1000), round(end * 1000)],

@@ -132,12 +132,6 @@ def test_a_past_with_nothing_in_it_says_so() -> None:
     assert drawn(series(*every(5, 3, used_bytes=GIB)))["empty"] is False
 
 
-def test_new_data_leaves_the_viewer_s_zoom_alone() -> None:
-    first = drawn(series(*every(5, 3, used_bytes=GIB)))
-    second = drawn(series(*every(5, 4, used_bytes=GIB)))
-    assert first["layout"]["uirevision"] == second["layout"]["uirevision"]
-
-
 def test_the_axis_has_room_for_the_floor_above_a_small_card() -> None:
     figure = drawn(series(*every(5, 3, total_bytes=8 * GIB, used_bytes=GIB)))
     assert figure["layout"]["yaxis"]["range"][1] > 15e9 / GIB

@@ -2,15 +2,28 @@
 "use strict";
 (() => {
   const section = document.getElementById("past");
-  const CONFIG = { displayModeBar: false, responsive: true, displaylogo: false };
+  const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "autosize" };
   let range = section.dataset.range;
+  let zoom = null;
+  let whole = null;
   let tag = null;
   let timer = null;
   let asked = 0;
+  let wait = 10;
 
   function theme() {
     const chosen = document.documentElement.dataset.theme;
     return chosen || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  }
+
+  function drawn() {
+    return [...section.querySelectorAll(".plot")].filter((plot) => plot.data);
+  }
+
+  // Zooming into one GPU's charts zooms them all; a double click shows the whole span again.
+  function zoomTo(wanted) {
+    zoom = wanted;
+    for (const plot of drawn()) Plotly.relayout(plot, { "xaxis.range": [...(zoom || whole)] });
   }
 
   function draw(place, figure) {
@@ -19,25 +32,31 @@
     place.querySelector(".empty").hidden = !empty;
     plot.hidden = empty;
     if (empty) return;
-    figure.layout.uirevision = range;
+    whole = figure.layout.xaxis.range;
+    if (zoom) figure.layout.xaxis.range = [...zoom];
     figure.layout.font.family = getComputedStyle(document.body).fontFamily;
+    const first = !plot.data;
     Plotly.react(plot, figure.data, figure.layout, CONFIG);
+    if (!first) return;
+    plot.on("plotly_relayout", (change) => {
+      if ("xaxis.range[0]" in change) zoomTo([change["xaxis.range[0]"], change["xaxis.range[1]"]]);
+      else if (change["xaxis.autorange"]) zoomTo(null);
+    });
   }
 
   async function ask() {
     clearTimeout(timer);
     const mine = ++asked;
-    let wait = 10;
     if (!document.hidden) {
       try {
         const headers = tag ? { "If-None-Match": tag } : {};
         const answer = await fetch(`${section.dataset.charts}?range=${range}&theme=${theme()}`, { headers });
         if (mine !== asked) return;
         if (answer.ok && answer.headers.get("ETag") !== tag) {
-          const { figures, refresh_seconds: refresh } = await answer.json();
+          const { figures, refresh_seconds: seconds } = await answer.json();
           if (mine !== asked) return;
           tag = answer.headers.get("ETag");
-          wait = refresh;
+          wait = seconds;
           for (const place of section.querySelectorAll("figure")) {
             draw(place, figures.find(({ gpu }) => gpu === place.dataset.gpu));
           }
@@ -62,6 +81,7 @@
     section.querySelector(".ranges [aria-current]")?.removeAttribute("aria-current");
     link.setAttribute("aria-current", "true");
     range = link.dataset.range;
+    zoom = null;
     history.replaceState(null, "", `?range=${range}`);
     again();
   });
