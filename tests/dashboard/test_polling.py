@@ -1,4 +1,7 @@
-"""What a fleet of agents answers, on real sockets, becomes readings for people."""
+"""What a fleet of agents answers, on real sockets, becomes readings for people.
+
+The machines are named g and c since these have their turns at the very start of a round.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,7 @@ def fleet() -> Iterator[Callable[..., Fleet]]:
 def test_each_machine_of_the_inventory_delivers_its_snapshot(
     agents: Agents, fleet: Callable[..., Fleet]
 ) -> None:
-    readings = fleet(a=agents.play(healthy("a")), b=agents.play(healthy("b"))).ask()
+    readings = fleet(g=agents.play(healthy("g")), c=agents.play(healthy("c"))).ask()
     for id_, reading in readings.items():
         assert reading.error is None
         assert reading.snapshot is not None
@@ -76,8 +79,8 @@ def test_each_machine_of_the_inventory_delivers_its_snapshot(
 
 
 def test_one_connection_serves_many_rounds(agents: Agents, fleet: Callable[..., Fleet]) -> None:
-    url = agents.play(healthy("a"))
-    asked = fleet(a=url)
+    url = agents.play(healthy("g"))
+    asked = fleet(g=url)
     for _ in range(4):
         asked.ask()
     assert agents.requests[url] == 4
@@ -114,15 +117,15 @@ HUGE = says(b'{"schema": 1, "machine": "' + b"a" * (9 * 2**20) + b'"}')
 def test_what_is_no_agent_is_said_in_words(
     agents: Agents, fleet: Callable[..., Fleet], answer: object, words: str
 ) -> None:
-    reading = fleet(a=agents.play(answer)).ask()["a"]  # type: ignore[arg-type]
+    reading = fleet(g=agents.play(answer)).ask()["g"]  # type: ignore[arg-type]
     assert reading.snapshot is None
     assert words in (reading.error or "")
 
 
 def test_a_redirect_is_not_followed(agents: Agents, fleet: Callable[..., Fleet]) -> None:
-    elsewhere = agents.play(healthy("a"))
+    elsewhere = agents.play(healthy("g"))
     redirect = raw(http(b"", status="302 Found", headers=f"Location: {elsewhere}/api\r\n"))
-    reading = fleet(a=agents.play(redirect)).ask()["a"]
+    reading = fleet(g=agents.play(redirect)).ask()["g"]
     assert f"it redirects to {elsewhere}/api" in (reading.error or "")
     assert agents.requests[elsewhere] == 0
 
@@ -133,23 +136,23 @@ def test_a_port_where_nothing_listens_asks_whether_the_agent_runs(
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{unused.getsockname()[1]}"
-        reading = fleet(a=f"http://{where}").ask()["a"]
+        reading = fleet(g=f"http://{where}").ask()["g"]
     assert reading.error == f"connection refused: is the agent running on {where}?"
 
 
 def test_a_name_that_does_not_exist_is_said(fleet: Callable[..., Fleet]) -> None:
-    reading = fleet(a="http://render-01.invalid:9838").ask()["a"]
+    reading = fleet(g="http://render-01.invalid:9838").ask()["g"]
     assert reading.error == "cannot find render-01.invalid: no address is known for this name"
 
 
 def test_https_to_an_agent_without_tls_is_said(agents: Agents, fleet: Callable[..., Fleet]) -> None:
     url = agents.play(raw(http(b"", status="400 Bad Request")))
-    reading = fleet(a=url.replace("http:", "https:")).ask()["a"]
+    reading = fleet(g=url.replace("http:", "https:")).ask()["g"]
     assert "does its agent speak http, not https?" in (reading.error or "")
 
 
 def test_an_address_that_is_none_says_how_to_write_it(fleet: Callable[..., Fleet]) -> None:
-    reading = fleet(a="render-01").ask()["a"]
+    reading = fleet(g="render-01").ask()["g"]
     assert reading.error == "'render-01' is no address of an agent: write http://HOST:9838"
 
 
@@ -179,31 +182,31 @@ def _keep_asking(asked: Fleet) -> bool:
 def test_a_changed_inventory_holds_from_the_next_round_on(
     agents: Agents, fleet: Callable[..., Fleet]
 ) -> None:
-    asked = fleet(a=agents.play(healthy("a")), b=agents.play(healthy("b")))
+    asked = fleet(g=agents.play(healthy("g")), c=agents.play(healthy("c")))
     asked.ask()
-    moved = agents.play(says(encode(snapshot("a", taken_at=7.0))))
+    moved = agents.play(says(encode(snapshot("g", taken_at=7.0))))
     asked.machines = (
-        Machine(id="a", url=moved),
-        Machine(id="c", url=agents.play(healthy("c"))),
+        Machine(id="g", url=moved),
+        Machine(id="m", url=agents.play(healthy("m"))),
     )
     readings = asked.ask()
-    assert readings["a"].snapshot is not None
-    assert readings["a"].snapshot.taken_at == 7.0
-    assert readings["c"].error is None
-    assert set(asked.polling.health().last) == {"a", "c"}
-    assert len(asked.readings["b"]) == 1
+    assert readings["g"].snapshot is not None
+    assert readings["g"].snapshot.taken_at == 7.0
+    assert readings["m"].error is None
+    assert set(asked.polling.health().last) == {"g", "m"}
+    assert len(asked.readings["c"]) == 1
 
 
 def test_an_agent_that_comes_back_is_read_again(
     agents: Agents, fleet: Callable[..., Fleet]
 ) -> None:
-    url = agents.play(healthy("a"))
-    asked = fleet(a=url)
-    assert asked.ask()["a"].error is None
+    url = agents.play(healthy("g"))
+    asked = fleet(g=url)
+    assert asked.ask()["g"].error is None
     agents.end(url)
-    assert "connection refused" in (asked.ask()["a"].error or "")
-    agents.play(healthy("a"), port=int(url.rsplit(":", 1)[1]))
-    assert asked.ask()["a"].error is None
+    assert "connection refused" in (asked.ask()["g"].error or "")
+    agents.play(healthy("g"), port=int(url.rsplit(":", 1)[1]))
+    assert asked.ask()["g"].error is None
 
 
 def test_turns_are_the_same_each_round_and_even_over_a_large_fleet() -> None:
@@ -216,10 +219,10 @@ def test_turns_are_the_same_each_round_and_even_over_a_large_fleet() -> None:
 
 
 def test_nothing_is_delivered_after_the_stop(agents: Agents, fleet: Callable[..., Fleet]) -> None:
-    asked = fleet(a=agents.play(healthy("a")))
+    asked = fleet(g=agents.play(healthy("g")))
     asked.ask()
     asked.polling.poll_round()
     asked.polling.stop()
-    count = len(asked.readings["a"])
+    count = len(asked.readings["g"])
     asked.polling.poll_round()
-    assert len(asked.readings["a"]) == count
+    assert len(asked.readings["g"]) == count

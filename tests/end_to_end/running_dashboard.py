@@ -21,15 +21,20 @@ PATIENCE_SECONDS = 60.0
 
 
 class RunningDashboard:
-    """One process on a free port; ``with RunningDashboard(folder) as dashboard: ...``."""
+    """One process on a free port; ``with RunningDashboard(folder) as dashboard: ...``.
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    ``prelude``: Python that runs in its process first, to make its surroundings misbehave.
+    """
+
+    def __init__(self, folder: Path, *, prelude: str = "") -> None:
         self.folder = folder
         self.database = folder / "tierwatch.db"
-        command = ["serve", "--config", str(folder / "tierwatch.toml"), "--log-format", "json"]
-        listen = () if "--listen" in arguments else ("--listen", "127.0.0.1:0")
+        program = (
+            f"{prelude}\nimport sys\nfrom tierwatch_dashboard.cli import main\nsys.exit(main())"
+        )
+        command = ["serve", "--config", str(folder / "tierwatch.toml"), "--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tierwatch_dashboard.cli", *command, *listen, *arguments],
+            [sys.executable, "-c", f"{prelude}\n{program}", *command, "--log-format", "json"],
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,

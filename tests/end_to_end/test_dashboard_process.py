@@ -13,6 +13,8 @@ import pytest
 from tests.end_to_end.running_dashboard import RunningDashboard, machine_table, wait_until
 from tests.fakes.agents import GIB, Agents, gpu, healthy, raw, says, snapshot
 from tierwatch_agent.snapshot import encode
+from tierwatch_dashboard.database import open_database
+from tierwatch_dashboard.history.verdicts import VerdictStore
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +49,13 @@ def test_it_asks_judges_records_and_shows(agents: Agents, tmp_path: Path) -> Non
             assert dashboard.value("tierwatch_machine_state", machine="render-01", state="ok") == 1
             assert dashboard.value("tierwatch_dashboard_poll_up", machine="render-02") == 0
             assert dashboard.committed()
+            check = subprocess.run(
+                ["promtool", "check", "metrics"],
+                input=dashboard.get("metrics"),
+                text=True,
+                capture_output=True,
+            )
+            assert (check.returncode, check.stdout, check.stderr) == (0, "", "")
             failures = [
                 dashboard.value("tierwatch_dashboard_job_failures_total", job=job)
                 for job in ("poll", "judge", "record", "inventory", "roll_up", "prune", "memories")
@@ -104,6 +113,37 @@ def test_a_machine_below_its_tier_is_so_since_the_same_moment_after_a_restart(
         wait_until(dashboard.is_ready)
         verdict = dashboard.machine("render-01")["verdict"]
         assert (verdict["state"], verdict["since"]) == ("below", since)
+        assert dashboard.end() == 0
+    engine = open_database(f"sqlite:///{tmp_path / 'tierwatch.db'}")
+    last = VerdictStore(engine).changes("render-01", 0, since + 3600)[-1]
+    engine.dispose()
+    assert (last.state, last.at) == ("below", pytest.approx(since, abs=0.001))
+
+
+NAME_SERVER_AWAY = """
+import socket, time
+answering = socket.getaddrinfo
+def getaddrinfo(host, *more, **options):
+    if host == "render-02.example":
+        time.sleep(3600)
+    return answering(host, *more, **options)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+def test_a_name_lookup_that_hangs_delays_neither_the_others_nor_the_end(
+    agents: Agents, tmp_path: Path
+) -> None:
+    settle(
+        tmp_path,
+        machine_table("render-01", agents.play(healthy("render-01"))),
+        machine_table("render-02", "http://render-02.example:9838"),
+    )
+    with RunningDashboard(tmp_path, prelude=NAME_SERVER_AWAY) as dashboard:
+        wait_until(dashboard.is_ready)
+        assert dashboard.machine("render-01")["verdict"]["state"] == "ok"
+        assert "no connection to render-02.example:9838" in dashboard.machine("render-02")["error"]
+        assert dashboard.end() == 0
 
 
 def refused(folder: Path, *arguments: str) -> str:

@@ -60,6 +60,7 @@ class PollingFleet:
         self._thread = threading.Thread(target=self._run, name="polling", daemon=True)
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
+        self._stopped = False
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._under_way: set[str] = set()
@@ -74,11 +75,12 @@ class PollingFleet:
 
     def poll_round(self) -> None:
         """Begins one round over every machine of the inventory and returns at once."""
-        if not self._loop.is_closed():
+        if not self._stopped:
             self._loop.call_soon_threadsafe(self._begin_round, tuple(self._machines()))
 
     def stop(self) -> None:
         """Ends the polls under way and the thread; no reading is delivered afterwards."""
+        self._stopped = True
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join(_STOP_SECONDS)
