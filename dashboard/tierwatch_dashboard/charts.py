@@ -270,7 +270,7 @@ def _floor_line(tier: Tier, theme: Theme) -> list[Figure]:
 
 
 def _floor_name(tier: Tier, theme: Theme) -> list[Figure]:
-    words = _text(floor(tier), 1, tier.floor_bytes / GIBIBYTE, "right", theme.warm)
+    words = _text(floor(tier), 0, tier.floor_bytes / GIBIBYTE, "left", theme.warm)
     return [words | {"yref": "y", "yanchor": "top"}]
 
 

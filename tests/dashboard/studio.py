@@ -1,13 +1,11 @@
 """A studio of a dozen machines in every state that a page must show, for tests and screenshots.
 
-Doubles of what the pages read: nothing here measures or judges.
+Views as the fleet's state delivers them: nothing here measures or judges.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -21,11 +19,8 @@ from tierwatch_agent.snapshot import (
     SourceState,
 )
 from tierwatch_agent.tiers import DEFAULT_TIERS
-from tierwatch_agent.wording import gib
-from tierwatch_dashboard.app import Services
 from tierwatch_dashboard.fleet.state import MachineView
-from tierwatch_dashboard.history import Bucket, GpuPoint, Series
-from tierwatch_dashboard.inventory import Inventory, Machine
+from tierwatch_dashboard.inventory import Machine
 from tierwatch_dashboard.verdict import WORST_FIRST, GpuVerdict, State, Verdict
 
 NOW = 1_795_555_200.0
@@ -565,128 +560,3 @@ def many(count: int, gpus: int = 2) -> tuple[MachineView, ...]:
             )
         )
     return tuple(made)
-
-
-class Fleet:
-    """The fleet's state: the test sets it, and its version rises."""
-
-    def __init__(self, views: Sequence[MachineView]) -> None:
-        self._views = tuple(views)
-        self.version = 1
-
-    def views(self) -> tuple[MachineView, ...]:
-        return self._views
-
-    def view(self, machine_id: str) -> MachineView | None:
-        return next((v for v in self._views if v.machine.id == machine_id), None)
-
-    def set(self, views: Sequence[MachineView]) -> None:
-        self._views = tuple(views)
-        self.version += 1
-
-    def change(self, changed: MachineView) -> None:
-        """Puts one machine's new view in place of its old one, worst first."""
-        rest = [v for v in self._views if v.machine.id != changed.machine.id]
-        self.set(worst_first([*rest, changed]))
-
-
-class History:
-    """A store with a made-up past: a job loads a model, the agent rests, a game starts."""
-
-    def __init__(self, step: float = 5.0, gpus: Sequence[str] = ("0",)) -> None:
-        self.step = step
-        self.gpus = gpus
-
-    def series(self, machine: str, start: float, end: float) -> tuple[Series, ...]:
-        return tuple(
-            Series(
-                machine=machine,
-                gpu=index,
-                resolution_seconds=0,
-                buckets=tuple(self._buckets(start, end)),
-            )
-            for index in self.gpus
-        )
-
-    def _buckets(self, start: float, end: float) -> list[Bucket]:
-        made: list[Bucket] = []
-        at_ = math.ceil(start / self.step) * self.step
-        while at_ <= end:
-            phase = (at_ % 3600) / 3600
-            if not 0.55 < phase < 0.62:
-                game = 5.8 if phase > 0.7 else 0.0
-                job = 6.4 if phase > 0.2 else 0.0
-                wave = 0.4 * math.sin(at_ / 90)
-                made.append(
-                    Bucket(
-                        at=at_,
-                        total_bytes=16376 * MIB,
-                        used_bytes=(0.2 + game + job + wave * (job > 0)) * GIB + 0.5 * GIB,
-                        available_bytes=(15.4 - game) * GIB,
-                        others_bytes=(0.2 + game) * GIB,
-                        utilization_ratio=0.9 + wave / 5 if job else 0.02,
-                        temperature_celsius=45 + 30 * phase + wave * 4,
-                        power_watts=280.0 if job else 35.0,
-                    )
-                )
-            at_ += self.step
-        return made
-
-    def append(self, points: Sequence[GpuPoint]) -> None:
-        raise NotImplementedError
-
-    def roll_up(self, now: float) -> None:
-        raise NotImplementedError
-
-    def prune(self, now: float) -> None:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Holds nothing."""
-
-
-@dataclass
-class InventoryFile:
-    """The inventory file; the test sets its error."""
-
-    current: Inventory = field(default_factory=Inventory)
-    error: str | None = None
-    loaded_at: float = NOW - 3600
-
-
-@dataclass
-class Clock:
-    """A clock that stands until the test moves it."""
-
-    at: float = NOW
-
-    def __call__(self) -> float:
-        return self.at
-
-
-@dataclass
-class Studio:
-    """Everything that the pages read, in the test's hands."""
-
-    fleet: Fleet = field(default_factory=lambda: Fleet(machines()))
-    history: History = field(default_factory=History)
-    inventory_file: InventoryFile = field(default_factory=InventoryFile)
-    now: Clock = field(default_factory=Clock)
-
-    def __post_init__(self) -> None:
-        self.inventory_file.current = Inventory(
-            machines=tuple(v.machine for v in self.fleet.views())
-        )
-
-    def services(self) -> Services:
-        return Services(
-            state=self.fleet,
-            history=self.history,
-            inventory_file=self.inventory_file,
-            now=self.now,
-        )
-
-
-def said(count: float) -> str:
-    """Bytes as a page says them."""
-    return gib(count)

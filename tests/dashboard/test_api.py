@@ -4,7 +4,8 @@ import msgspec
 import pytest
 from flask.testing import FlaskClient
 
-from tests.dashboard.studio import NOW, Studio
+from tests.dashboard.doubles import Studio
+from tests.dashboard.studio import NOW
 from tierwatch_agent import snapshot
 from tierwatch_dashboard.app import create_app
 from tierwatch_dashboard.verdict import Verdict

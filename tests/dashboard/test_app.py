@@ -6,7 +6,8 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
-from tests.dashboard.studio import Fleet, Studio, at, view
+from tests.dashboard.doubles import Fleet, Studio
+from tests.dashboard.studio import at, view
 from tierwatch_dashboard.app import create_app
 
 PAGES = ["/", "/machines/render-03", "/machines/server-a100", "/machines/nobody"]

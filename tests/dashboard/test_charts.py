@@ -8,7 +8,8 @@ import msgspec
 import plotly.graph_objects as go
 import pytest
 
-from tests.dashboard.studio import GIB, NOW, TIERS, History
+from tests.dashboard.doubles import History
+from tests.dashboard.studio import GIB, NOW, TIERS
 from tierwatch_dashboard import charts
 from tierwatch_dashboard.charts import RANGES, THEMES, chart, span_of, thinned
 from tierwatch_dashboard.history import Bucket, Series

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import html
 import re
 
 import msgspec
 import pytest
 from flask.testing import FlaskClient
 
-from tests.dashboard.studio import MIB, Fleet, Studio, at, gpu, judged, process, view
+from tests.dashboard.doubles import Fleet, Studio
+from tests.dashboard.studio import MIB, at, gpu, judged, process, view
 from tierwatch_dashboard.app import create_app
 from tierwatch_dashboard.fleet.state import MachineView
 from tierwatch_dashboard.inventory import Inventory
+from tierwatch_dashboard.inventory_file import parse
 
 
 @pytest.fixture
@@ -29,9 +32,9 @@ def row_of(text: str, machine: str) -> str:
     return found[0]
 
 
-def words_of(html: str) -> str:
+def words_of(markup: str) -> str:
     """What a reader reads, tags taken out."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip()
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", markup)).strip()
 
 
 def token_of(text: str) -> str:
@@ -213,7 +216,10 @@ def test_an_empty_fleet_says_how_to_add_a_machine() -> None:
     text = client.get("/").text
     assert "<h1>No machine yet.</h1>" in text
     assert "tierwatch-agent run" in text
-    assert "[[machines]]" in text
+    found = re.search(r"<code>(\[\[.*?)</code>", text, re.S)
+    assert found
+    inventory = parse(html.unescape(found[1]).encode(), "tierwatch.toml")
+    assert [machine.id for machine in inventory.machines] == ["render-01"]
 
 
 def test_nothing_is_sent_when_nothing_changed(client: FlaskClient, studio: Studio) -> None:

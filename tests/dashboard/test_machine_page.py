@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from flask.testing import FlaskClient
 
-from tests.dashboard.studio import NOW, Studio, at, gpu, judged, view
+from tests.dashboard.doubles import Studio
+from tests.dashboard.studio import NOW, at, gpu, judged, view
 from tierwatch_dashboard.app import create_app
 
 
@@ -105,7 +106,7 @@ def test_it_says_what_else_is_known_of_the_gpu_and_leaves_out_the_rest(
     assert "Performance state P0" in words
     assert "Held back by hw thermal slowdown" in words
     assert "Xid errors Xid 13: 2" in words
-    assert "Peak VRAM used 1.0 GiB in 1m" in words
+    assert "Peak VRAM used 1.0 GiB in 1 min" in words
     assert "Memory temperature" not in words
     assert "ECC" not in words
 

@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from tests.dashboard.studio import NOW, Studio, at, view, worst_first
+from tests.dashboard.doubles import Studio
+from tests.dashboard.studio import NOW, at, view, worst_first
 from tierwatch_dashboard.app import create_app
 from tierwatch_dashboard.fleet.state import MachineView
 

@@ -8,6 +8,7 @@ from flask import Blueprint, Flask, Response, current_app, render_template, requ
 from flask.blueprints import BlueprintSetupState
 
 from tierwatch_dashboard.app import services
+from tierwatch_dashboard.config import SMALLEST
 from tierwatch_dashboard.web.board import Board
 from tierwatch_dashboard.web.rows import Row
 
@@ -35,7 +36,7 @@ def _board() -> Board:
 @bp.get("/")
 def page() -> str:
     """The whole page."""
-    return render_template("fleet/page.html", page=_board().page())
+    return render_template("fleet/page.html", page=_board().page(), smallest=SMALLEST)
 
 
 @bp.get("/fleet/changes")

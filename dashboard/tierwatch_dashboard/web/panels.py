@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -149,7 +150,8 @@ def _throttling(gpu: GpuSample) -> str | None:
 
 def _peaks(gpu: GpuSample) -> str | None:
     peaks = gpu.memory_used_peak_bytes or {}
-    return ", ".join(f"{gib(size)} in {window}" for window, size in peaks.items()) or None
+    said = [f"{gib(size)} in {re.sub('m$', ' min', window)}" for window, size in peaks.items()]
+    return ", ".join(said) or None
 
 
 def _xids(gpu: GpuSample) -> str | None:

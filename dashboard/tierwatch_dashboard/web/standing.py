@@ -47,41 +47,47 @@ def standing(views: Sequence[MachineView], tiers: Sequence[Tier]) -> Standing:
 
 def sentence(states: Counter[State]) -> str:
     """The fleet in plain words: "9 of 12 machines serve their tier; 2 cannot; 1 is down."."""
-    beside = sum(states[state] for state in BESIDE)
-    judged = states.total() - beside
-    parts: list[str] = []
-    if judged:
-        parts.append(_serving(sum(states[state] for state in SERVING), judged))
-        if states["at_risk"]:
-            parts[0] += f", {states['at_risk']} at risk"
-        parts += [
-            words
-            for words in (
-                f"{states['below']} cannot" if states["below"] else "",
-                _are(states["stalled"], "stalled"),
-                _are(states["down"], "down"),
-            )
-            if words
-        ]
-    parts += [
-        words
-        for words in (
-            _are(states["unassigned"], "assigned to no tier"),
-            _are(states["maintenance"], "in maintenance"),
-        )
-        if words
+    parts = [
+        *_judged(states),
+        _are(states["unassigned"], "assigned to no tier"),
+        _are(states["maintenance"], "in maintenance"),
     ]
-    return "; ".join(parts) + "." if parts else "No machine yet."
+    return "; ".join(part for part in parts if part) + "." if states.total() else "No machine yet."
 
 
-def _serving(able: int, judged: int) -> str:
+def _judged(states: Counter[State]) -> list[str]:
+    able = sum(states[state] for state in SERVING)
+    judged = states.total() - sum(states[state] for state in BESIDE)
+    risk = f", {states['at_risk']} at risk" if states["at_risk"] else ""
+    if not judged:
+        return []
     if judged == 1:
-        return "The one machine serves its tier" if able else "The one machine does not serve"
+        return [f"The one machine {_alone(states)}"]
     if able == judged:
-        return f"All {judged} machines serve their tier"
-    if not able:
-        return f"None of {judged} machines serves its tier"
-    return f"{able} of {judged} machines serve{'s its' if able == 1 else ' their'} tier"
+        return [f"All {judged} machines serve their tier{risk}"]
+    if able == 0:
+        serving = f"None of {judged} machines serves its tier"
+    elif able == 1:
+        serving = f"1 of {judged} machines serves its tier"
+    else:
+        serving = f"{able} of {judged} machines serve their tier"
+    return [
+        serving + risk,
+        f"{states['below']} cannot" if states["below"] else "",
+        _are(states["stalled"], "stalled"),
+        _are(states["down"], "down"),
+    ]
+
+
+def _alone(states: Counter[State]) -> str:
+    words: dict[State, str] = {
+        "down": "is down",
+        "stalled": "is stalled",
+        "below": "cannot serve its tier",
+        "at_risk": "serves its tier, at risk",
+        "ok": "serves its tier",
+    }
+    return next(said for state, said in words.items() if states[state])
 
 
 def _are(count: int, what: str) -> str:
