@@ -10,8 +10,10 @@ BUILD = Path(__file__).parent.parent / ".build"
 
 
 def compiled(source: Path, *flags: str) -> Path:
-    """The program or library made of a C source; made again when the source changed."""
-    digest = hashlib.sha256(source.read_bytes() + " ".join(flags).encode()).hexdigest()[:16]
+    """The program or library made of a C source; made again when it, or a header beside it, changed."""
+    parts = [source, *sorted(source.parent.glob("*.h"))]
+    made_of = b"".join(part.read_bytes() for part in parts) + " ".join(flags).encode()
+    digest = hashlib.sha256(made_of).hexdigest()[:16]
     target = BUILD / f"{source.stem}-{digest}"
     if not target.exists():
         BUILD.mkdir(exist_ok=True)
