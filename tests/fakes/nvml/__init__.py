@@ -37,6 +37,7 @@ ANY = "*"
 """Every call, in ``errors`` and ``hang``."""
 
 SOURCE = Path(__file__).parent / "libnvidia-ml.c"
+WORLD = SOURCE.with_name("world.h")
 LIBRARY = "libnvidia-ml.so.1"
 
 _MEBIBYTE = 2**20
@@ -132,13 +133,17 @@ class Driver:
 
 
 class FakeNvml:
-    """A fake driver of its own, in a folder. ``env`` makes a process load it."""
+    """A fake driver of its own, in a folder. ``env`` makes a process load it.
 
-    def __init__(self, folder: Path) -> None:
+    ``wide_processes``: as in some drivers of 535, whose third list of processes has wider entries.
+    """
+
+    def __init__(self, folder: Path, *, wide_processes: bool = False) -> None:
         self._world = folder / "fake-nvml"
         self._link = self._world / "lib" / LIBRARY
         self._link.parent.mkdir(parents=True)
-        self._library = compiled(SOURCE, "-shared", "-fPIC")
+        variant = ["-DWIDE_PROCESSES"] if wide_processes else []
+        self._library = compiled(SOURCE, "-shared", "-fPIC", *variant)
         self._names = _call_names()
         control = self._world / "control"
         control.write_bytes(bytes(8 * (1 + len(self._names))))
@@ -176,9 +181,9 @@ class FakeNvml:
 
 def _call_names() -> list[str]:
     """The library's own list of calls, in the order of its counters."""
-    listed = re.search(r"#define ALL_CALLS\(X\)(.*?)\n\n", SOURCE.read_text("utf-8"), re.DOTALL)
+    listed = re.search(r"#define ALL_CALLS\(X\)(.*?)\n\n", WORLD.read_text("utf-8"), re.DOTALL)
     if listed is None:
-        raise AssertionError(f"{SOURCE} no longer lists its calls")
+        raise AssertionError(f"{WORLD} no longer lists the calls")
     return re.findall(r"X\((\w+)\)", listed[1])
 
 
