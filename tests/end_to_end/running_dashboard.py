@@ -34,7 +34,7 @@ class RunningDashboard:
         )
         command = ["serve", "--config", str(folder / "tierwatch.toml"), "--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", f"{prelude}\n{program}", *command, "--log-format", "json"],
+            [sys.executable, "-c", program, *command, "--log-format", "json"],
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
@@ -46,8 +46,10 @@ class RunningDashboard:
         self._reader.start()
 
     def __enter__(self) -> RunningDashboard:
-        assert self._serves.wait(PATIENCE_SECONDS)
-        assert self.url, self.log
+        self._serves.wait(PATIENCE_SECONDS)
+        if not self.url:
+            self.kill()
+            raise AssertionError(f"it does not serve; it said {self.log}")
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -102,7 +104,10 @@ class RunningDashboard:
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.log.append(json.loads(line))
+            try:
+                self.log.append(json.loads(line))
+            except json.JSONDecodeError:
+                self.log.append({"level": "not JSON", "message": line})
             message = self.log[-1]["message"]
             if message.startswith("dashboard on "):
                 self.url = message.removeprefix("dashboard on ")
