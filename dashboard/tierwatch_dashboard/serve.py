@@ -83,7 +83,7 @@ class Dashboard:
         self._background.start()
 
     def stop(self) -> None:
-        """Ends all work and commits what was not yet committed; only closes what never ran."""
+        """Ends all work and commits what was not yet committed."""
         self._background.stop()
         self._fleet.stop()
         try:
@@ -91,6 +91,10 @@ class Dashboard:
             self._save_memories()
         except DatabaseError:
             _log.exception("the last readings could not be stored")
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the database; all there is to do for one that never started."""
         self._history.close()
 
     def _fleet_source(self, config: Config) -> FleetSource:
@@ -149,7 +153,8 @@ def run(config: Config) -> None:
     try:
         server.prepare()
     except OSError as error:
-        dashboard.stop()
+        # Nothing is stored: the program that has the port may be this studio's dashboard.
+        dashboard.close()
         raise ConfigError(f"cannot listen on {config.listen}: {_why(error)}") from error
     ended = threading.Event()
 
