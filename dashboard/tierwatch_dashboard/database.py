@@ -9,6 +9,7 @@ disk makes the whole dashboard feel, to save a few points of a chart.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +20,17 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY_TIMEOUT_SECONDS = 10
 """How long a writer waits for another process's transaction."""
+
+CHECKED_BYTES = 256 * 2**20
+"""Files up to this size are checked whole before use, in a second or two; of larger ones a start
+must not wait for it, and whoever meets damage in them says so."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BEGIN = "tierwatch_begin"
@@ -143,6 +148,8 @@ def _check_sqlite(engine: Engine) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseError(f"{file} {_NOT_WRITABLE} ({error})") from error
+    if file.exists() and file.stat().st_size > CHECKED_BYTES:
+        return
     with reading(engine) as connection:
         finding = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     if finding != "ok":
@@ -152,11 +159,23 @@ def _check_sqlite(engine: Engine) -> None:
 def _use_wal(engine: Engine) -> None:
     # Last, so that a file which is not ours is left as it was.
     with reading(engine.execution_options(**{_BEGIN: None})) as connection:
-        mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar_one()
+        mode = _changed_to_wal(connection)
     if mode != "wal":
         raise DatabaseError(
             f"{_place(engine)} is on a drive that cannot be shared: use a local one"
         )
+
+
+def _changed_to_wal(connection: Connection) -> str:
+    # For this change alone SQLite does not wait until another process is done.
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            return connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar_one()
+        except OperationalError as error:
+            if "locked" not in str(error.orig) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def _upgrade(connection: Connection, place: str) -> None:

@@ -11,8 +11,22 @@ from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from tierwatch_dashboard.history.aggregate import COLUMNS, buckets, rows
-from tierwatch_dashboard.history.tables import BY_TEN_MINUTES, LEVELS, RAW, ROLL_UPS, Level
+from tierwatch_dashboard.history.tables import (
+    BY_TEN_MINUTES,
+    GPUS,
+    LEVELS,
+    MINUTE,
+    RAW,
+    ROLL_UPS,
+    Level,
+)
 from tierwatch_dashboard.history.windows import edge, window
+
+_ROWS_A_STEP = 50_000
+"""What a transaction may take before a waiting writer has its turn: about a tenth of a second."""
+
+_USUAL_INTERVAL = 5_000
+"""Milliseconds between the points of a GPU, unless a dashboard is told otherwise."""
 
 
 def marks(connection: Connection) -> dict[int, int]:
@@ -40,7 +54,7 @@ def roll_up_step(connection: Connection, level: Level, now: int) -> bool:
     stop = closed
     if first is not None:
         start = first - first % level.width
-        stop = min(start + source.step, closed)
+        stop = min(start + _step(connection, source, level.width), closed)
         _make(connection, level, source, start, stop)
     connection.execute(
         update(ROLL_UPS).where(ROLL_UPS.c.seconds == level.seconds).values(until=stop)
@@ -61,9 +75,16 @@ def prune_step(connection: Connection, level: Level, now: int) -> bool:
     first = connection.execute(edge(func.min, level, 0, horizon)).scalar_one()
     if first is None:
         return False
-    stop = min(first + level.step, horizon)
+    stop = min(first + _step(connection, level, MINUTE), horizon)
     connection.execute(delete(level.table).where(*window(level, first, stop)))
     return stop < horizon
+
+
+def _step(connection: Connection, level: Level, unit: int) -> int:
+    """How long a stretch of a level has about ``_ROWS_A_STEP`` rows, in whole units."""
+    gpus = connection.execute(select(func.count()).select_from(GPUS)).scalar_one()
+    stretch = _ROWS_A_STEP // gpus * (level.width or _USUAL_INTERVAL)
+    return max(unit, stretch - stretch % unit)
 
 
 def _make(connection: Connection, level: Level, source: Level, start: int, stop: int) -> None:

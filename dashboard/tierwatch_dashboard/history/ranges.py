@@ -43,7 +43,8 @@ def choose(connection: Connection, asked: Range, max_points: int) -> tuple[Level
         elif (last - first) // level.width + 2 <= max_points:
             return level, level.width
     widest = LEVELS[-1].width
-    return LEVELS[-1], widest * -(-(last - first) // (widest * max(1, max_points - 2)))
+    several = -(-(last - first) // (widest * max(1, max_points - 2)))
+    return LEVELS[-1], widest * max(1, several)
 
 
 def answer(asked: Range, level: Level, width: int, made: Mapping[int, int]) -> Select[Any]:

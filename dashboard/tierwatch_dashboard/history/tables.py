@@ -116,17 +116,15 @@ class Level(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     seconds: int
     """Its name in ``roll_ups``: the width of its buckets, 0 for points as they came."""
     kept: int
-    step: int
-    """How much of it one transaction rolls up or prunes: about a hundred rows of each GPU."""
 
     @property
     def width(self) -> int:
-        """Width of its buckets in milliseconds; 0: points as they came."""
+        """Width of its buckets; 0: points as they came."""
         return self.seconds * 1000
 
 
-RAW = Level(table=POINTS, seconds=0, kept=DAY, step=10 * MINUTE)
-BY_MINUTE = Level(table=POINTS_BY_MINUTE, seconds=60, kept=7 * DAY, step=100 * MINUTE)
-BY_TEN_MINUTES = Level(table=POINTS_BY_TEN_MINUTES, seconds=600, kept=90 * DAY, step=1000 * MINUTE)
+RAW = Level(table=POINTS, seconds=0, kept=DAY)
+BY_MINUTE = Level(table=POINTS_BY_MINUTE, seconds=60, kept=7 * DAY)
+BY_TEN_MINUTES = Level(table=POINTS_BY_TEN_MINUTES, seconds=600, kept=90 * DAY)
 LEVELS = (RAW, BY_MINUTE, BY_TEN_MINUTES)
 """Finest first; each is made of the one before it."""
