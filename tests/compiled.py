@@ -10,7 +10,7 @@ BUILD = Path(__file__).parent.parent / ".build"
 
 
 def compiled(source: Path, *flags: str) -> Path:
-    """The program or library made of a C source; made again when it, or a header beside it, changed."""
+    """The program or library made of a C source; made again when it or its headers changed."""
     parts = [source, *sorted(source.parent.glob("*.h"))]
     made_of = b"".join(part.read_bytes() for part in parts) + " ".join(flags).encode()
     digest = hashlib.sha256(made_of).hexdigest()[:16]

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from tierwatch_agent.gpus import SourceAbsent, pci
 from tierwatch_agent.gpus.nvml_calls import Refused, asked, pynvml, told
 from tierwatch_agent.gpus.nvml_card import Card, Identity
@@ -97,16 +95,17 @@ class _Place:
     def asleep(self) -> GpuSample:
         """The card while it sleeps, with its last memory: whoever takes or gives any wakes it."""
         self.rests_until = self.next_rest_at = 0.0
-        return self.identity.without_figures(
-            "asleep", "it sleeps to save power, and is left asleep", self.memory
-        )
+        why = "it sleeps to save power, and is left asleep"
+        return self.identity.sample(state="asleep", detail=why, memory=self.memory)
 
     def refused(self, code: int, xids: dict[int, int] | None) -> GpuSample:
         """The card while the driver does not answer for it."""
-        lost = code == pynvml.NVML_ERROR_GPU_IS_LOST
-        reset = "reset" if code == pynvml.NVML_ERROR_RESET_REQUIRED else None
-        sample = self.identity.without_figures("lost" if lost else "unreadable", card_refused(code))
-        return msgspec.structs.replace(sample, xid_errors=xids, recovery_action=reset)
+        return self.identity.sample(
+            state="lost" if code == pynvml.NVML_ERROR_GPU_IS_LOST else "unreadable",
+            detail=card_refused(code),
+            xid_errors=xids,
+            recovery_action="reset" if code == pynvml.NVML_ERROR_RESET_REQUIRED else None,
+        )
 
 
 class NvmlSource:
@@ -194,9 +193,9 @@ class NvmlSource:
         """What is missing, if a failed initialisation says no more than that; None otherwise."""
         if code == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
             return "no NVIDIA driver is installed"
-        unloaded = code == pynvml.NVML_ERROR_DRIVER_NOT_LOADED
+        unloaded = code == pynvml.NVML_ERROR_DRIVER_NOT_LOADED and not self._places
         if unloaded and pci.has_nvidia_gpu(self._sysfs) is False:
-            return "no NVIDIA GPU is in this machine"
+            return "the NVIDIA driver is not loaded, and no NVIDIA GPU is in this machine"
         return None
 
     def _make_places(self, cards: int) -> None:

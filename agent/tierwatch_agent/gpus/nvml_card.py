@@ -20,7 +20,7 @@ from tierwatch_agent.gpus.nvml_calls import (
     pynvml,
     symbol,
 )
-from tierwatch_agent.snapshot import GpuMemory, GpuSample, GpuState, Process
+from tierwatch_agent.snapshot import GpuMemory, GpuSample, Process
 
 SLOW_SECONDS = 30.0
 """How often to ask for what rarely changes: limits, ECC counts, what the driver asks for."""
@@ -65,14 +65,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     parent_uuid: str | None = None
     mig_profile: str | None = None
 
-    def without_figures(
-        self, state: GpuState, detail: str, memory: GpuMemory | None = None
-    ) -> GpuSample:
-        """A sample of a device that is not read, and why."""
-        return self.sample(state=state, detail=detail, memory=memory)
-
     def sample(self, **figures: Any) -> GpuSample:
-        """A sample of the device with these figures."""
+        """A sample of the device, with what else is known of it."""
         return GpuSample(
             index=self.index,
             uuid=self.uuid,
@@ -153,6 +147,8 @@ class Card:
 
     def __init__(self, handle: Any, identity: Identity) -> None:
         self.identity = identity
+        # Each card at its own pace, so that the slow questions do not all fall into one reading.
+        slow = SLOW_SECONDS + int(identity.index)
         self._memory = Memory(handle)
         self._processes = Processes(handle)
         load = pynvml.c_nvmlUtilization_t()
@@ -178,11 +174,9 @@ class Card:
             "nvmlDeviceGetTemperatureThreshold",
             handle,
             pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN,
-            every=SLOW_SECONDS,
+            every=slow,
         )
-        self._limit_milliwatts = number(
-            "nvmlDeviceGetEnforcedPowerLimit", handle, every=SLOW_SECONDS
-        )
+        self._limit_milliwatts = number("nvmlDeviceGetEnforcedPowerLimit", handle, every=slow)
         self._ecc_corrected, self._ecc_uncorrected = (
             number(
                 "nvmlDeviceGetTotalEccErrors",
@@ -190,14 +184,14 @@ class Card:
                 kind_of_error,
                 pynvml.NVML_VOLATILE_ECC,
                 kind=ctypes.c_ulonglong,
-                every=SLOW_SECONDS,
+                every=slow,
             )
             for kind_of_error in (
                 pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED,
                 pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
             )
         )
-        self._recovery = field(_RECOVERY_ACTION, handle, SLOW_SECONDS)
+        self._recovery = field(_RECOVERY_ACTION, handle, slow)
         pending = ctypes.c_uint()
         model = ctypes.c_uint()
         self._driver_model = Call(
@@ -206,7 +200,7 @@ class Card:
             ctypes.byref(model),
             ctypes.byref(pending),
             target=model,
-            every=SLOW_SECONDS,
+            every=slow,
         )
 
     def read(self, now: float, xids: dict[int, int] | None) -> GpuSample:

@@ -10,6 +10,7 @@ import msgspec
 
 from tierwatch_agent.gpus.nvml_calls import asked, pynvml, told
 from tierwatch_agent.gpus.nvml_card import Identity, Memory, Processes
+from tierwatch_agent.gpus.nvml_words import card_refused
 from tierwatch_agent.snapshot import GpuSample
 
 
@@ -62,8 +63,9 @@ class Instance:
     def read(self, now: float) -> GpuSample:
         """The instance now. Refused where its card is lost."""
         memory = self._memory.read(now)
-        if memory is None and self._memory.code == pynvml.NVML_ERROR_INVALID_ARGUMENT:
-            return self._identity.without_figures("unreadable", "it is being taken apart")
+        if memory is None and self._memory.code != pynvml.NVML_ERROR_NO_PERMISSION:
+            why = card_refused(self._memory.code)
+            return self._identity.sample(state="unreadable", detail=why)
         return self._identity.sample(memory=memory, processes=self._processes.read(now))
 
 

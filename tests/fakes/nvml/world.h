@@ -47,7 +47,8 @@ enum {
     X(nvmlDeviceGetCurrentClocksThrottleReasons) X(nvmlDeviceGetCurrentClocksEventReasons) \
     X(nvmlDeviceGetTotalEccErrors) X(nvmlDeviceGetDriverModel_v2) X(nvmlDeviceGetFieldValues) \
     X(nvmlDeviceGetPcieThroughput) X(nvmlDeviceGetProcessUtilization) \
-    X(nvmlDeviceGetDisplayActive) X(nvmlDeviceGetDisplayMode) X(nvmlDeviceGetPersistenceMode) X(nvmlDeviceGetComputeMode) \
+    X(nvmlDeviceGetDisplayActive) X(nvmlDeviceGetDisplayMode) \
+    X(nvmlDeviceGetPersistenceMode) X(nvmlDeviceGetComputeMode) \
     X(nvmlDeviceGetComputeRunningProcesses) X(nvmlDeviceGetComputeRunningProcesses_v2) \
     X(nvmlDeviceGetComputeRunningProcesses_v3) X(nvmlDeviceGetGraphicsRunningProcesses) \
     X(nvmlDeviceGetGraphicsRunningProcesses_v2) X(nvmlDeviceGetGraphicsRunningProcesses_v3) \
