@@ -144,7 +144,7 @@ class FakeNvml:
         self._link.parent.mkdir(parents=True)
         variant = ["-DWIDE_PROCESSES"] if wide_processes else []
         self._library = compiled(SOURCE, "-shared", "-fPIC", *variant)
-        self._names = _call_names()
+        self._names = call_names()
         control = self._world / "control"
         control.write_bytes(bytes(8 * (1 + len(self._names))))
         with control.open("r+b") as file:
@@ -179,7 +179,7 @@ class FakeNvml:
         return {name: count for name, count in zip(self._names, counts, strict=True) if count}
 
 
-def _call_names() -> list[str]:
+def call_names() -> list[str]:
     """The library's own list of calls, in the order of its counters."""
     listed = re.search(r"#define ALL_CALLS\(X\)(.*?)\n\n", WORLD.read_text("utf-8"), re.DOTALL)
     if listed is None:
