@@ -231,10 +231,12 @@ class SourceRunner:
     def _with_missing(self, gpus: tuple[GpuSample, ...]) -> tuple[GpuSample, ...]:
         """Adds GPUs that the driver listed before and no longer does: they are lost, not absent."""
         listed = {gpu.uuid for gpu in gpus}
+        # A card that was asleep when it was first met has another identity once it is awake.
+        slots = {gpu.pci_bus_id for gpu in gpus if gpu.pci_bus_id is not None}
         missing = [
             _identity(gpu, "lost", "the driver no longer lists it")
             for uuid, gpu in self._known.items()
-            if uuid not in listed and gpu.parent_uuid is None
+            if uuid not in listed and gpu.parent_uuid is None and gpu.pci_bus_id not in slots
         ]
         gpus = (*gpus, *missing)
         self._known = {gpu.uuid: gpu for gpu in gpus}

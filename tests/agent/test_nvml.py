@@ -31,7 +31,7 @@ from tests.fakes.nvml import (
     Instance,
     Proc,
 )
-from tests.processes import eventually
+from tests.processes import RunningAgent, eventually
 from tierwatch_agent.snapshot import GpuMemory, GpuSample, Process
 from tierwatch_agent.source_process import SourceProcess
 from tierwatch_agent.worker import Answer
@@ -689,6 +689,21 @@ def test_cards_that_sleep_when_the_agent_starts_are_left_asleep(
     source.put_card(control="auto", status="active")
     (gpu,) = source.ask().gpus
     assert (gpu.state, gpu.uuid, gpu.pci_bus_id) == ("ok", UUID, PCI)
+
+
+@pytest.mark.slow
+def test_a_card_met_asleep_is_one_card_once_it_is_awake(
+    tmp_path: Path, driver: FakeNvml, source: NvmlProcess
+) -> None:
+    source.put_card(control="auto", status="suspended")
+    driver.write(Driver(cards=(Card(utilization=5),)))
+    config = f'sources = ["nvml"]\n[source.nvml]\nsysfs_root = "{source.sysfs}"\n'
+    with RunningAgent(tmp_path, config=config, environment=driver.env) as agent:
+        met = agent.until(lambda s: s.gpus, "the card")
+        assert [(gpu.uuid, gpu.state) for gpu in met.gpus] == [(f"PCI-{PCI}", "asleep")]
+        source.put_card(control="auto", status="active")
+        seen = agent.until(lambda s: s.gpus[0].state == "ok", "the card awake")
+        assert [gpu.uuid for gpu in seen.gpus] == [UUID]
 
 
 def test_a_card_that_falls_asleep_is_not_asked_and_not_forgotten(
