@@ -146,9 +146,10 @@ def _check_sqlite(engine: Engine) -> None:
     file = Path(_place(engine))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        large = file.exists() and file.stat().st_size > CHECKED_BYTES
     except OSError as error:
         raise DatabaseError(f"{file} {_NOT_WRITABLE} ({error})") from error
-    if file.exists() and file.stat().st_size > CHECKED_BYTES:
+    if large:
         return
     with reading(engine) as connection:
         finding = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()

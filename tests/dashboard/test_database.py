@@ -157,14 +157,18 @@ def open_without_privileges(file: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("begun", [False, True], ids=["no file", "a file"])
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, begun: bool) -> None:
+@pytest.mark.parametrize(
+    ("begun", "mode"),
+    [(False, 0o555), (True, 0o555), (True, 0o000)],
+    ids=["no file", "a file", "a file out of sight"],
+)
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, begun: bool, mode: int) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     if begun:
         make_at("0001", folder / "tierwatch.db")
         (folder / "tierwatch.db").chmod(0o444)
-    folder.chmod(0o555)
+    folder.chmod(mode)
     opened = open_without_privileges(folder / "tierwatch.db")
     folder.chmod(0o755)
     assert opened.returncode == 1

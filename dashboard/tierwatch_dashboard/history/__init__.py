@@ -55,7 +55,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     machine: str
     gpu: str
     resolution_seconds: int
-    """0: raw points; 60 or 600: rolled up."""
+    """0: raw points; 60, 600 or a multiple of it: rolled up."""
     buckets: tuple[Bucket, ...] = ()
 
 
