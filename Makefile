@@ -28,7 +28,7 @@ format: $(VENV)/.dev-ready  ## formats and mends what can be mended
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
 bench: setup  ## every benchmark under tests/bench, beside its peer
-	@for bench in tests/bench/[a-z]*.py; do $(BIN)/python $$bench || exit 1; done
+	@for bench in tests/bench/[a-z]*.py; do $(BIN)/python -m tests.bench.$$(basename $$bench .py) || exit 1; done
 
 shots: setup  ## screenshots of the demo's pages, for README
 	@$(BIN)/python -m tests.end_to_end.shots

@@ -69,13 +69,14 @@ class SourceRunner:
         """Asks for a reading, unless one is under way or a retry is not due."""
         with self._lock:
             now = time.monotonic()
+            self._reap()
             if self._asked_at is not None:
                 if now - self._asked_at > self._abandon_seconds:
                     self._abandon()
                 return
             if now < self._ready_at:
                 return
-            if not self._may_start():
+            if self._process is None and len(self._left_behind) >= MOST_LEFT_BEHIND:
                 self._turn(
                     msgspec.structs.replace(
                         self._state,
@@ -123,13 +124,12 @@ class SourceRunner:
                 self._process.end()
             self._lock.notify_all()
 
-    def _may_start(self) -> bool:
-        """Whether there is a process to ask, or room for one beside those that will not end."""
-        for process in self._left_behind:
+    def _reap(self) -> None:
+        """Takes leave of the processes that were given up and have ended since."""
+        for process in list(self._left_behind):
             if process.is_gone():
                 process.release()
-        self._left_behind = [p for p in self._left_behind if not p.is_gone()]
-        return self._process is not None or len(self._left_behind) < MOST_LEFT_BEHIND
+                self._left_behind.remove(process)
 
     def _abandon(self) -> None:
         """Gives up the hanging process and its thread; a new pair takes over."""

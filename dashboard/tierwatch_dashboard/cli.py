@@ -11,7 +11,7 @@ from tierwatch_dashboard import __version__
 
 USAGE_ERROR = 2
 EXTRA = frozenset(
-    {"aiohttp", "alembic", "apscheduler", "flask", "plotly", "prometheus_client", "sqlalchemy"}
+    {"aiohttp", "alembic", "apscheduler", "flask", "prometheus_client", "sqlalchemy"}
 )
 """What the dashboard needs beyond the agent: the distribution's extra of that name."""
 

@@ -78,8 +78,8 @@ def roughly(seconds: float) -> str:
 
 
 def sentence(clause: str) -> str:
-    """A clause as a whole sentence: "No GPU answers."."""
-    return f"{clause[:1].upper()}{clause[1:]}."
+    """A clause as a whole sentence: "No GPU answers."; one that ends with a mark keeps it."""
+    return f"{clause[:1].upper()}{clause[1:]}{'' if clause.endswith(('.', '?')) else '.'}"
 
 
 def shortcoming(fit: Fit, gpu: GpuSample) -> str:

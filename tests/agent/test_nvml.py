@@ -624,6 +624,18 @@ def test_a_driver_not_loaded_for_want_of_a_card_is_no_fault(
     assert "no NVIDIA GPU is in this machine" in (answer.reason or "")
 
 
+def test_a_driver_that_is_unloaded_is_a_fault_where_it_had_cards(
+    driver: FakeNvml, source: NvmlProcess, reading: Reading
+) -> None:
+    (source.sysfs / "bus/pci/devices").mkdir(parents=True)
+    reading(Card())
+    driver.write(Driver(init_error=DRIVER_NOT_LOADED, errors={ANY: DRIVER_NOT_LOADED}))
+    for _ in range(2):
+        answer = source.ask()
+        assert answer.outcome == "failed"
+        assert "not loaded" in (answer.reason or "")
+
+
 def test_a_call_that_hangs_keeps_the_process_until_it_returns(
     driver: FakeNvml, source: NvmlProcess, reading: Reading
 ) -> None:
@@ -704,6 +716,25 @@ def test_a_card_met_asleep_is_one_card_once_it_is_awake(
         source.put_card(control="auto", status="active")
         seen = agent.until(lambda s: s.gpus[0].state == "ok", "the card awake")
         assert [gpu.uuid for gpu in seen.gpus] == [UUID]
+
+
+def test_a_card_that_comes_while_all_others_sleep_is_noticed(source: NvmlProcess) -> None:
+    source.put_card(control="auto", status="suspended")
+    assert [gpu.index for gpu in source.ask().gpus] == ["0"]
+    source.put_card("0000:41:00.0", control="auto", status="suspended")
+    source.pass_time(10)
+    assert [gpu.pci_bus_id for gpu in source.ask().gpus] == [PCI, "0000:41:00.0"]
+
+
+def test_a_driver_that_goes_away_is_a_failure_though_some_cards_sleep(
+    driver: FakeNvml, source: NvmlProcess, reading: Reading
+) -> None:
+    source.put_card()
+    source.put_card("0000:02:00.0", control="auto", status="suspended")
+    assert [gpu.state for gpu in reading(Driver(cards=(Card(), Card())))] == ["ok", "asleep"]
+    driver.write(Driver(cards=(Card(), Card()), errors={ANY: LIB_RM_VERSION_MISMATCH}))
+    answer = source.ask()
+    assert (answer.outcome, answer.replace_process) == ("failed", True)
 
 
 def test_a_card_that_falls_asleep_is_not_asked_and_not_forgotten(

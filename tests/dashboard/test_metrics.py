@@ -56,7 +56,7 @@ class Scraped:
         self.file.write_text(INVENTORY)
         self.inventory_file = InventoryFile(self.file, now=lambda: NOW)
         self.state = FleetState(self.inventory_file, lambda: NOW)
-        self._app = Flask("dashboard")
+        self._app = Flask(__name__)
         expose(
             self._app,
             Observed(

@@ -12,22 +12,12 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from tests.dashboard.doubles import Studio
 from tests.dashboard.studio import NOW, at, view, worst_first
+from tests.end_to_end.browser import launch
 from tierwatch_dashboard.app import create_app
 from tierwatch_dashboard.fleet.state import MachineView
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 ONE_LINE = 32
 """Pixels; two lines of the pages' text are higher."""
 PATIENCE = 15_000
@@ -37,7 +27,7 @@ PATIENCE = 15_000
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = launch(playwright)
         yield browser
         browser.close()
 

@@ -52,7 +52,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class SimulatedSource:
-    """Cards as the settings tell: ``[source.simulated] cards = [{name = "…", vram_mib = 16376}]``."""
+    """The cards of the settings: ``[source.simulated] cards = [{name = "…", vram_mib = 8188}]``."""
 
     def __init__(
         self, cards: Sequence[Any] = (), now: Callable[[], float] = time.monotonic
