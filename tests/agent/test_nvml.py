@@ -769,7 +769,7 @@ def test_an_unused_card_that_may_sleep_is_given_rest_to_do_so(
     (unused,) = reading(Card())
     for _ in range(14):
         source.pass_time(1)
-        assert "nvmlDeviceGetPowerUsage" not in made(driver, source.ask)
+        assert made(driver, source.ask).keys() <= {"nvmlDeviceGetCount_v2"}
     assert source.ask().gpus == (unused,)
     source.pass_time(1)
     assert reading(Card(watts=33.0))[0].power_watts == 33.0

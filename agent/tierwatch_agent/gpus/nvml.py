@@ -231,15 +231,17 @@ class NvmlSource:
         self._look_at = now + LOOK_SECONDS
         addresses = pci.driven_gpus(self._sysfs)
         self._may_sleep = frozenset(a for a in addresses if pci.may_sleep(self._sysfs, a))
-        if addresses != self._addresses or (self._initialized and self._is_rearranged()):
+        if addresses != self._addresses or (self._initialized and self._is_rearranged(now)):
             self.close()
             self.open()
 
-    def _is_rearranged(self) -> bool:
+    def _is_rearranged(self, now: float) -> bool:
         try:
             cards = asked(pynvml.nvmlDeviceGetCount)
         except Refused as refusal:
             raise driver_refused(refusal.code) from refusal
         return cards != len(self._places) or any(
-            place.was_split_anew() for place in self._places if not self._is_asleep(place.address)
+            place.was_split_anew()
+            for place in self._places
+            if now >= place.rests_until and not self._is_asleep(place.address)
         )

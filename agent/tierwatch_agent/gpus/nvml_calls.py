@@ -1,7 +1,7 @@
 """NVML's calls on one device: bound once, and asked as often as what they tell can change.
 
 nvidia-ml-py loads and initialises the library and declares its structs. Its wrappers raise for what
-a card does not support, at a hundred times the price of a call; here that is an answer, remembered.
+a card does not support, which costs more than the call; here that is an answer, and remembered.
 """
 
 from __future__ import annotations

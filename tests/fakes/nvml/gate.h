@@ -41,6 +41,7 @@ static int judged(int call, const Device *device) {
         return UNINITIALIZED;
     }
     if (strcmp(mapped, version)) return LIB_RM_VERSION_MISMATCH;
+    if ((found = matching(rule, rules, call))) return found->code;
     if (device) {
         if (!is_device(device)) return INVALID_ARGUMENT;
         if (!device->present) return device->parent ? INVALID_ARGUMENT : GPU_IS_LOST;
@@ -51,8 +52,7 @@ static int judged(int call, const Device *device) {
             return found->code;
         }
     }
-    found = matching(rule, rules, call);
-    return found ? found->code : SUCCESS;
+    return SUCCESS;
 }
 
 /* Takes the lock; each function gives it back as it returns. */
