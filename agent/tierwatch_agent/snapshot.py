@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the documents that this code writes."""
 
 
@@ -129,6 +129,109 @@ class GpuSample(_Part, frozen=True, kw_only=True):
     """What the driver asks for ("reset", "reboot"); None where it asks for nothing or is silent."""
 
 
+Outcome = Literal["success", "error", "oom", "interrupted"]
+StallCause = Literal["vram", "oom", "spill", "hang", "unresponsive", "gpu"]
+
+
+class RunningJob(_Part, frozen=True, kw_only=True):
+    """A job that a generation server runs now, as far as it tells."""
+
+    id: str
+    """Opaque; the id of its record once it is finished."""
+    started_at: float | None = None
+    model: str | None = None
+    width: int | None = None
+    height: int | None = None
+    batch: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    progress_ratio: float | None = None
+    progressed_at: float | None = None
+    """When its step or progress last advanced."""
+    seconds_per_step: float | None = None
+    """Its own pace, of its last steps."""
+    usual_seconds_per_step: float | None = None
+    """Of earlier jobs of the same model and size."""
+    peak_vram_bytes: int | None = None
+
+
+class Stall(_Part, frozen=True, kw_only=True):
+    """A job that runs but does not move, or stopped for want of memory."""
+
+    cause: StallCause
+    since: float
+    evidence: str
+    """What it is judged by, in words with figures."""
+    job: str | None = None
+    """The id of the job."""
+
+
+class JobRecord(_Part, frozen=True, kw_only=True):
+    """A finished job. Neither prompts nor file names nor a server's own error texts are in it."""
+
+    id: str
+    """Unique on its machine, for ever: whoever stores records knows one again by it."""
+    server: str
+    """The id of the generation server that ran it."""
+    outcome: Outcome
+    ended_at: float
+    started_at: float | None = None
+    duration_seconds: float | None = None
+    model: str | None = None
+    width: int | None = None
+    height: int | None = None
+    batch: int | None = None
+    steps: int | None = None
+    images: int | None = None
+    """Generated; a rerun that was wholly cached generates none."""
+    pixels: int | None = None
+    gpu: str | None = None
+    """UUID of the GPU it ran on."""
+    peak_vram_bytes: int | None = None
+    error: str | None = None
+    """The class of the error ("OutOfMemoryError"), or what happened in Tierwatch's own words."""
+
+
+class JobTotals(_Part, frozen=True, kw_only=True):
+    """What a generation server has finished since the agent first saw it. Never falls."""
+
+    finished: dict[Outcome, int] = {}
+    images: int = 0
+    pixels: int = 0
+    duration_seconds: float = 0.0
+    """Summed over the jobs whose duration is known."""
+    durations: tuple[int, ...] = ()
+    """How many of those took at most each of ``DURATION_BOUNDS``, and how many there were."""
+
+
+DURATION_BOUNDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+"""Seconds: upper bounds of the histogram of durations; the last count has none."""
+
+
+class ServerSample(_Part, frozen=True, kw_only=True):
+    """One generation server, or the jobs that scripts report of themselves."""
+
+    id: str
+    """Kind and port, unique on its machine: "comfyui-8188"; "reported" for reported jobs."""
+    kind: str
+    state: Literal["up", "down"] = "up"
+    reason: str | None = None
+    """Why it is down, in words."""
+    version: str | None = None
+    pid: int | None = None
+    """Its root process, as in ``Process.server_pid``."""
+    gpus: tuple[str, ...] = ()
+    """UUIDs of the GPUs it may use, best known first; empty: not known."""
+    queue_pending: int | None = None
+    queue_running: int | None = None
+    paused: bool = False
+    jobs: tuple[RunningJob, ...] = ()
+    stall: Stall | None = None
+    vram_bytes: int | None = None
+    """What it holds by its own figures."""
+    totals: JobTotals = JobTotals()
+
+
 class HostSample(_Part, frozen=True, kw_only=True):
     """The machine around its GPUs."""
 
@@ -172,6 +275,9 @@ class MachineSnapshot(_Part, frozen=True, kw_only=True):
     simulated: bool = False
     host: HostSample | None = None
     gpus: tuple[GpuSample, ...] = ()
+    servers: tuple[ServerSample, ...] = ()
+    jobs: tuple[JobRecord, ...] = ()
+    """Finished in the last hour, oldest first, 500 at most."""
     sources: tuple[SourceState, ...] = ()
 
 
