@@ -123,6 +123,7 @@ class ProcessTable:
             pid=process.pid,
             name=label.name,
             vram_bytes=process.vram_bytes,
+            shared_bytes=process.shared_bytes,
             server=label.server,
             server_pid=label.server_pid,
             identified=label.identified,

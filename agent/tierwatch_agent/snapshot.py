@@ -33,6 +33,8 @@ class Process(_Part, frozen=True, kw_only=True):
     name: str
     vram_bytes: int | None = None
     """Dedicated GPU memory it holds; None where the driver does not tell (WDDM, WSL2)."""
+    shared_bytes: int | None = None
+    """System memory that the GPU uses for it; None where the system does not tell."""
     server: str | None = None
     """The kind of generation server it belongs to ("comfyui"), None for everybody else."""
     server_pid: int | None = None
@@ -119,6 +121,8 @@ class GpuSample(_Part, frozen=True, kw_only=True):
     fan_ratio: float | None = None
     performance_state: int | None = None
     """0 is the fastest (P0)."""
+    pcie_bytes_per_second: float | None = None
+    """Both ways together. Takes the driver some 40 ms, so it is read only while a job is slow."""
     throttle_reasons: tuple[str, ...] | None = None
     """Why clocks are held back right now; empty: nothing holds them."""
     ecc_uncorrected_total: int | None = None
