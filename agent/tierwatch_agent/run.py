@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
-import signal
 import threading
-from types import FrameType
 
 from tierwatch_agent.config import Config, ConfigError
+from tierwatch_agent.ending import Ending
 from tierwatch_agent.runner import SourceRunner
 from tierwatch_agent.sampler import Sampler, hostname
 from tierwatch_agent.server import http_server
@@ -34,20 +33,14 @@ def run(config: Config) -> None:
         server.prepare()
     except OSError as error:
         raise ConfigError(f"cannot listen on {config.listen}: {_why(error)}") from error
-    ended = threading.Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        ended.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    ending = Ending()
     sampler.start()
     threading.Thread(target=server.serve, name="http", daemon=True).start()
     bound_host, bound_port = server.socket.getsockname()[:2]
     _log.info("machine %s on http://%s:%s/metrics", sampler.current.machine, bound_host, bound_port)
     if host not in ("127.0.0.1", "::1", "localhost"):
         _log.warning("listening beyond this machine, on %s: anyone there can read it", host)
-    ended.wait()
+    ending.wait()
     server.stop()
     sampler.stop()
 

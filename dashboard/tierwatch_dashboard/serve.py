@@ -6,16 +6,15 @@ import errno
 import importlib
 import logging
 import os
-import signal
 import sys
 import threading
 import time
-from types import FrameType
 from typing import cast
 
 import msgspec
 from cheroot import wsgi
 
+from tierwatch_agent.ending import Ending
 from tierwatch_dashboard import metrics
 from tierwatch_dashboard.app import Services, create_app
 from tierwatch_dashboard.config import Config, ConfigError, address, is_loopback
@@ -156,22 +155,14 @@ def run(config: Config) -> None:
         # Nothing is stored: the program that has the port may be this studio's dashboard.
         dashboard.close()
         raise ConfigError(f"cannot listen on {config.listen}: {_why(error)}") from error
-    ended = threading.Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        ended.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    ending = Ending()
     dashboard.start()
     threading.Thread(target=server.serve, name="http", daemon=True).start()
     host, port = server.socket.getsockname()[:2]
     _log.info("dashboard on http://%s:%s/", f"[{host}]" if ":" in host else host, port)
     if not is_loopback(host):
         _log.warning("listening beyond this machine, on %s: anyone there can read it", host)
-    # In steps, since Windows delivers no signal to a thread that waits without end.
-    while not ended.wait(1.0):
-        pass
+    ending.wait()
     _end_within(STOP_SECONDS)
     server.stop()
     dashboard.stop()
