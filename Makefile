@@ -14,7 +14,7 @@ demo: $(VENV)/.demo-ready  ## a simulated studio on real sockets, with its dashb
 
 test: lint  ## everything: lint, types, imports, tests (the fast ones first)
 	@$(BIN)/pytest -q -m "not slow"
-	@$(BIN)/pytest -q -m slow
+	@$(BIN)/pytest -q -m slow --numprocesses 3 --dist loadfile
 
 test-fast: $(VENV)/.dev-ready  ## the fast tests alone
 	@$(BIN)/pytest -q -m "not slow" $(ARGS)
