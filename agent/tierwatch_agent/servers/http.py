@@ -23,6 +23,14 @@ class NoSuchPage(ServerError):
     """The server answers, and has no such page (404 or 405)."""
 
 
+class TooLarge(ServerError):
+    """The page is larger than was asked for."""
+
+
+class NotUnderstood(ServerError):
+    """The server does not know what was asked of the page (400): an older or a newer version."""
+
+
 class Client:
     """One server's address and the connection to it. For one thread."""
 
@@ -39,6 +47,10 @@ class Client:
         """The JSON that a page answers to a JSON body, for APIs that are read by POST."""
         return self._ask("POST", path, json.dumps(body).encode(), largest_bytes)
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> None:
+        """Sends a JSON body to a page whose answer has nothing to read."""
+        self._answered("PATCH", path, json.dumps(body).encode(), CHUNK_BYTES)
+
     def close(self) -> None:
         """Closes the connection."""
         if self._connection is not None:
@@ -46,6 +58,13 @@ class Client:
             self._connection = None
 
     def _ask(self, method: str, path: str, body: bytes | None, largest_bytes: int) -> Any:
+        text = self._answered(method, path, body, largest_bytes)
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ServerError(f"{path} does not answer with JSON") from error
+
+    def _answered(self, method: str, path: str, body: bytes | None, largest_bytes: int) -> bytes:
         try:
             status, text = self._exchange(method, path, body, largest_bytes)
         except (OSError, http.client.HTTPException) as error:
@@ -55,12 +74,11 @@ class Client:
             raise NoSuchPage(f"{path} is not there")
         if status in (401, 403):
             raise ServerError(f"{path} wants a login that the agent does not have ({status})")
+        if status == 400:
+            raise NotUnderstood(f"{path} does not know what was asked of it (400)")
         if status != 200:
             raise ServerError(f"{path} answers with status {status}")
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ServerError(f"{path} does not answer with JSON") from error
+        return text
 
     def _exchange(
         self, method: str, path: str, body: bytes | None, largest_bytes: int
@@ -90,7 +108,7 @@ class Client:
             text += chunk
             if len(text) > largest_bytes:
                 self.close()
-                raise ServerError(f"{path} answers with more than {largest_bytes} bytes")
+                raise TooLarge(f"{path} answers with more than {largest_bytes} bytes")
             if time.monotonic() > until:
                 raise TimeoutError
         if answer.will_close:
