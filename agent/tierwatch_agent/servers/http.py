@@ -23,8 +23,16 @@ class NoSuchPage(ServerError):
     """The server answers, and has no such page (404 or 405)."""
 
 
+class LoginWanted(ServerError):
+    """The server answers, and wants to know who asks (401 or 403)."""
+
+
 class TooLarge(ServerError):
     """The page is larger than was asked for."""
+
+
+class NotJson(ServerError):
+    """The page is there, and is none that a program reads."""
 
 
 class NotUnderstood(ServerError):
@@ -62,7 +70,7 @@ class Client:
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ServerError(f"{path} does not answer with JSON") from error
+            raise NotJson(f"{path} does not answer with JSON") from error
 
     def _answered(self, method: str, path: str, body: bytes | None, largest_bytes: int) -> bytes:
         try:
@@ -73,7 +81,7 @@ class Client:
         if status in (404, 405):
             raise NoSuchPage(f"{path} is not there")
         if status in (401, 403):
-            raise ServerError(f"{path} wants a login that the agent does not have ({status})")
+            raise LoginWanted(f"{path} wants a login that the agent does not have ({status})")
         if status == 400:
             raise NotUnderstood(f"{path} does not know what was asked of it (400)")
         if status != 200:
