@@ -38,6 +38,18 @@ def gib(count: float) -> str:
     return f"{count / GIBIBYTE:.1f} GiB"
 
 
+def size(count: float) -> str:
+    """Bytes where little is worth its figure: ``"180 MiB"``, from one GiB on ``"1.3 GiB"``."""
+    return gib(count) if count >= GIBIBYTE else f"{count / 2**20:.0f} MiB"
+
+
+def pace(seconds: float) -> str:
+    """A short span with as many figures as count: ``"0.09 s"``, ``"0.9 s"``, ``"140 s"``."""
+    if seconds >= 600:
+        return duration(seconds)
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.{1 if seconds >= 0.3 else 2}f} s"
+
+
 def duration(seconds: float) -> str:
     """A span in words, in its two leading units at most: ``"42 s"``, ``"3 min 5 s"``, ``"2 h"``."""
     left = max(0, round(seconds))

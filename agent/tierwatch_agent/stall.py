@@ -1,0 +1,281 @@
+"""Why a job does not move: what is known of a server and its GPU → a stall with its cause.
+
+Pure; once a second for each server. What is measured is said with its figures, and no cause is
+named for which there is no evidence: a full GPU alone is none, since ComfyUI fills it on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from tierwatch_agent.evidence import (
+    Evidence,
+    free_words,
+    memory_words,
+    overflow,
+    pressed,
+    shared_bytes,
+    work_words,
+)
+from tierwatch_agent.out_of_memory import OutOfMemory, remembered
+from tierwatch_agent.pace import (
+    Allowance,
+    Pace,
+    Run,
+    allowance,
+    completed,
+    current_step,
+    follow,
+    passed,
+    slowness,
+    usual_step,
+)
+from tierwatch_agent.snapshot import GpuSample, RunningJob, Stall, StallCause
+from tierwatch_agent.wording import pace as said
+
+STALL_AFTER_SECONDS = 180.0
+"""The bound until a pace is known."""
+UNANSWERED_SECONDS = 60.0
+"""How long a server may be silent while its job steps; while it loads or finishes, the bound."""
+BROKEN_SECONDS = 15.0
+"""How long no step must have come since a GPU was lost or reported an error of its hardware."""
+SPILL_RATIO = 3.0
+"""How many times its usual pace a job takes that is said to spill, or to be slowed down by heat."""
+RECOVERED_RATIO = 2.0
+"""Below which it is no longer; from which on more evidence is worth asking for."""
+SPILL_SECONDS = 5.0
+"""How long the evidence of an overflow must hold."""
+
+_HARDWARE_XIDS = frozenset({48, 62, 64, 74, 79, 94, 95, 119, 120})
+"""Not 13, 31, 43 and 45: a program's own faults."""
+_HEAT = ("hw_thermal_slowdown", "sw_thermal_slowdown", "hw_slowdown", "hw_power_brake_slowdown")
+
+
+class PaceMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of one server from judgement to judgement; small and serialisable."""
+
+    pace: Pace = Pace()
+    memory: OutOfMemory = OutOfMemory()
+    gpu: str | None = None
+    """UUID of the GPU that it was seen with."""
+    hardware_errors: int = 0
+    hardware_error_at: float | None = None
+    ordinary_shared_bytes: int | None = None
+    """Shared memory of its processes while it ran at its usual pace."""
+    overflow_since: float | None = None
+    stall: Stall | None = None
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server's evidence amounts to."""
+
+    stall: Stall | None
+    jobs: tuple[RunningJob, ...]
+    """The evidence's, with their paces."""
+    slow: bool
+    """A job is far below its pace: worth asking the PCIe link, which takes time."""
+    memory: PaceMemory
+
+
+def judge(
+    evidence: Evidence,
+    memory: PaceMemory,
+    now: float,
+    stall_after: float = STALL_AFTER_SECONDS,
+) -> Judgement:
+    """Whether a job of this server stalls, and why; called about once a second."""
+    silent = evidence.silent_since is not None
+    before = passed(memory.pace, now, held=evidence.paused)
+    if silent and evidence.alive is False:
+        before = Pace(at=now, usual=before.usual)
+    pace = before if silent else follow(before, evidence.jobs, evidence.finished, now)
+    ratios = [slowness(pace, run, now) for run in pace.runs]
+    memory = _noticed(memory, evidence, before, pace, ratios, now)
+    stall = None
+    if silent:
+        stall = _unanswered(evidence, pace, now, stall_after)
+    elif not evidence.paused:
+        stalls = [
+            _of_run(evidence, memory, run, ratio, now, stall_after)
+            for run, ratio in zip(pace.runs, ratios, strict=True)
+        ]
+        found = [each for each in stalls if each is not None]
+        stall = min(found, key=lambda each: each.since, default=None) or _out_of_memory(
+            evidence, memory, now
+        )
+    if stall is not None and stall.job is not None:
+        memory = msgspec.structs.replace(memory, pace=_marked(memory.pace, stall.job))
+    by_id = {run.id: run for run in pace.runs}
+    return Judgement(
+        stall=stall,
+        jobs=tuple(
+            completed(job, pace, by_id[job.id]) if job.id in by_id else job for job in evidence.jobs
+        ),
+        slow=any(ratio is not None and ratio >= RECOVERED_RATIO for ratio in ratios),
+        memory=msgspec.structs.replace(memory, stall=stall),
+    )
+
+
+def _noticed(
+    memory: PaceMemory,
+    evidence: Evidence,
+    before: Pace,
+    pace: Pace,
+    ratios: Sequence[float | None],
+    now: float,
+) -> PaceMemory:
+    """The memory after what this evidence adds to it."""
+    gpu, errors = evidence.gpu, memory.hardware_errors
+    uuid, error_at = memory.gpu, memory.hardware_error_at
+    if gpu is not None:
+        errors = sum(n for xid, n in (gpu.xid_errors or {}).items() if xid in _HARDWARE_XIDS)
+        if gpu.uuid == uuid and errors > memory.hardware_errors:
+            error_at = now
+        uuid = gpu.uuid
+    shared = shared_bytes(evidence)
+    known = [ratio for ratio in ratios if ratio is not None]
+    ordinary = memory.ordinary_shared_bytes
+    if shared is not None and known and max(known) < RECOVERED_RATIO:
+        ordinary = shared
+    overflows = overflow(evidence, ordinary) if known else ()
+    return PaceMemory(
+        pace=pace,
+        memory=remembered(
+            memory.memory,
+            evidence.finished,
+            evidence.out_of_memory_total,
+            tuple(run.id for run in before.runs),
+            tuple(run.id for run in pace.runs),
+            now,
+        ),
+        gpu=uuid,
+        hardware_errors=errors,
+        hardware_error_at=error_at,
+        ordinary_shared_bytes=ordinary,
+        overflow_since=None if not overflows else memory.overflow_since or now,
+        stall=memory.stall,
+    )
+
+
+def _of_run(
+    evidence: Evidence,
+    memory: PaceMemory,
+    run: Run,
+    ratio: float | None,
+    now: float,
+    stall_after: float,
+) -> Stall | None:
+    """Whether one running job stalls."""
+    allowed = allowance(memory.pace, run, stall_after)
+    waited = now - run.moved_at
+    stands = waited > allowed.seconds
+    before = memory.stall if memory.stall and memory.stall.job == run.id else None
+    if broken := _broken(evidence.gpu, memory, run, waited, stands, now):
+        words = (_stillness(run, waited, allowed), broken)
+        return _stall("gpu", run.moved_at, words, run.id)
+    if stands:
+        # Once named: what is free near the end of a wait says less than what was at its beginning.
+        short = pressed(evidence) or (before is not None and before.cause == "vram")
+        words = (_stillness(run, waited, allowed), *memory_words(evidence, with_holders=short))
+        if not short:
+            words = (*words, *work_words(evidence.gpu))
+        return _stall("vram" if short else "hang", run.moved_at, words, run.id)
+    since = before.since if before and before.cause in ("spill", "gpu") else None
+    if ratio is None or ratio < (SPILL_RATIO if since is None else RECOVERED_RATIO):
+        return None
+    return _slow(evidence, memory, run, now if since is None else since, now)
+
+
+def _slow(
+    evidence: Evidence, memory: PaceMemory, run: Run, since: float, now: float
+) -> Stall | None:
+    """A job far below its pace: for an overflow of memory or heat, if there is evidence of one."""
+    usual = usual_step(memory.pace, run) or run.best or 0.0
+    current = current_step(run, now) or 0.0
+    pace = f"{said(current)} a {run.unit}, usually {said(usual)}"
+    held = memory.overflow_since
+    if held is not None and now - held >= SPILL_SECONDS:
+        shown = overflow(evidence, memory.ordinary_shared_bytes)
+        words = (pace, *shown, *free_words(evidence.gpu))
+        return _stall("spill", since, words, run.id)
+    reasons = evidence.gpu.throttle_reasons if evidence.gpu is not None else None
+    heat = [reason for reason in reasons or () if reason in _HEAT]
+    if heat and evidence.gpu is not None:
+        celsius = evidence.gpu.temperature_celsius
+        at = f" at {celsius:.0f} °C" if celsius is not None else ""
+        words = (pace, f"the GPU slows itself down{at} ({', '.join(heat)})")
+        return _stall("gpu", since, words, run.id)
+    return None
+
+
+def _broken(
+    gpu: GpuSample | None,
+    memory: PaceMemory,
+    run: Run,
+    waited: float,
+    stands: bool,
+    now: float,
+) -> str | None:
+    """What is wrong with the GPU of a job that does not move, in words."""
+    if gpu is None:
+        return None
+    if gpu.state == "lost" and waited >= BROKEN_SECONDS:
+        return f"its GPU is lost: {gpu.detail}" if gpu.detail else "its GPU is lost"
+    if gpu.state == "unreadable" and stands:
+        return f"its GPU cannot be read: {gpu.detail}" if gpu.detail else "its GPU cannot be read"
+    at = memory.hardware_error_at
+    if at is not None and at >= run.moved_at and now - at >= BROKEN_SECONDS:
+        xids = [str(xid) for xid in sorted(gpu.xid_errors or {}) if xid in _HARDWARE_XIDS]
+        return f"{said(now - at)} ago its GPU reported an error of its hardware (Xid {xids[-1]})"
+    return None
+
+
+def _unanswered(evidence: Evidence, pace: Pace, now: float, stall_after: float) -> Stall | None:
+    """A server that went silent over a job, while its process lives."""
+    if evidence.silent_since is None or not evidence.alive or not pace.runs:
+        return None
+    stepping = any(run.phase == "stepping" for run in pace.runs)
+    waited = now - evidence.silent_since
+    if waited <= (UNANSWERED_SECONDS if stepping else stall_after):
+        return None
+    running = f"process {evidence.pid} runs" if evidence.pid is not None else "its process runs"
+    words = (
+        f"no answer for {said(waited)}, while {running} with a job",
+        *free_words(evidence.gpu),
+    )
+    return _stall("unresponsive", evidence.silent_since, words, pace.runs[0].id)
+
+
+def _out_of_memory(evidence: Evidence, memory: PaceMemory, now: float) -> Stall | None:
+    last = memory.memory.last(now)
+    if last is None:
+        return None
+    words = (last.said, *memory_words(evidence, with_holders=True))
+    return _stall("oom", last.at, words, last.job)
+
+
+def _stillness(run: Run, waited: float, allowed: Allowance) -> str:
+    """How long a job has not moved, and how long it usually takes, in words."""
+    usually = f", {allowed.usually}" if allowed.usually else ""
+    if run.phase == "stepping":
+        return f"no {run.unit} for {said(waited)}{usually}"
+    if run.phase == "finishing":
+        return f"not done {said(waited)} after its last {run.unit}{usually}"
+    what = "no sign of progress" if run.position is None else f"no first {run.unit}"
+    return f"{what} for {said(waited)}{usually}"
+
+
+def _marked(pace: Pace, job: str) -> Pace:
+    """Nothing is learnt from a job that stalled."""
+    if all(run.stalled or run.id != job for run in pace.runs):
+        return pace
+    runs = tuple(
+        msgspec.structs.replace(run, stalled=True) if run.id == job else run for run in pace.runs
+    )
+    return msgspec.structs.replace(pace, runs=runs)
+
+
+def _stall(cause: StallCause, since: float, words: Sequence[str], job: str | None) -> Stall:
+    return Stall(cause=cause, since=since, evidence="; ".join(words), job=job)
