@@ -14,10 +14,13 @@ from tierwatch_dashboard.inventory import Inventory
 if TYPE_CHECKING:
     from tierwatch_dashboard.fleet.state import MachineView
     from tierwatch_dashboard.history import History
+    from tierwatch_dashboard.history.jobs import JobLog
+    from tierwatch_dashboard.last_hour import Made
 
 BLUEPRINTS: tuple[str, ...] = (
     "tierwatch_dashboard.web.fleet:bp",
     "tierwatch_dashboard.web.machine:bp",
+    "tierwatch_dashboard.web.jobs:bp",
     "tierwatch_dashboard.web.api:bp",
     "tierwatch_dashboard.web.health:bp",
 )
@@ -65,12 +68,23 @@ class InventoryInForce(Protocol):
         ...
 
 
+class LastHour(Protocol):
+    """What the fleet made lately, as it is counted in the background."""
+
+    @property
+    def current(self) -> Made:
+        """The last count."""
+        ...
+
+
 @dataclass(frozen=True)
 class Services:
     """What the pages read. ``now`` gives Unix seconds."""
 
     state: Fleet
     history: History
+    jobs: JobLog
+    last_hour: LastHour
     inventory_file: InventoryInForce
     now: Callable[[], float]
 

@@ -1,16 +1,19 @@
-"""Readings and changes of verdict to the store: in batches, kept until they are committed."""
+"""Readings, jobs and changes of verdict to the store: in batches, kept until committed."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
 import msgspec
 
 from tierwatch_agent.snapshot import MachineSnapshot
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.jobs import KEPT_SECONDS, FinishedJob
 from tierwatch_dashboard.history.verdicts import StateChange
 from tierwatch_dashboard.verdict import Verdict
 
@@ -18,6 +21,8 @@ MAX_WAITING = 500_000
 """GPU samples kept while the history cannot be written: an hour of 700 GPUs at 5 s."""
 _BATCH = 20_000
 """Samples in one commit, so that a long backlog holds the database for a moment at a time."""
+
+_T = TypeVar("_T")
 
 
 class RecorderHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,28 +37,36 @@ class RecorderHealth(msgspec.Struct, frozen=True, kw_only=True):
 class Recorder:
     """Takes from any thread; ``write`` commits what came since.
 
-    ``append`` and ``append_changes`` commit all they are given or raise.
+    ``append``, ``append_changes`` and ``append_jobs`` commit all they are given or raise.
     """
 
     def __init__(
         self,
         append: Callable[[Sequence[GpuPoint]], None],
         append_changes: Callable[[Sequence[StateChange]], None],
+        append_jobs: Callable[[Sequence[FinishedJob]], None],
         *,
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._append = append
         self._append_changes = append_changes
+        self._append_jobs = append_jobs
         self._max_waiting = max_waiting
         self._changes: deque[StateChange] = deque(maxlen=max_waiting)
         self._waiting: deque[GpuPoint] = deque()
+        self._jobs: deque[FinishedJob] = deque(maxlen=max_waiting)
         self._taken_at: dict[str, float] = {}
+        self._known_jobs: dict[str, frozenset[str]] = {}
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._written = self._dropped = self._failures = 0
 
     def take(self, reading: Reading) -> None:
-        """Keeps the points of a reading's snapshot, unless it is the one that came before."""
+        """Keeps the points and the new jobs of a snapshot, unless it is the one that came before.
+
+        What a store keeps of a job is the first that it hears of it, so that nothing is lost where
+        a job is told again: after a restart of either side.
+        """
         snapshot = reading.snapshot
         if snapshot is None or self._taken_at.get(reading.machine) == snapshot.taken_at:
             return
@@ -63,24 +76,32 @@ class Recorder:
             while len(self._waiting) > self._max_waiting:
                 self._waiting.popleft()
                 self._dropped += 1
+            known = self._known_jobs.get(reading.machine, frozenset())
+            self._known_jobs[reading.machine] = frozenset(job.id for job in snapshot.jobs)
+            self._jobs.extend(
+                each
+                for each in jobs(reading.machine, snapshot, reading.at)
+                if each.job.id not in known
+            )
 
     def take_change(self, verdict: Verdict) -> None:
         """Keeps the verdict of a machine whose state changed."""
-        self._changes.append(
-            StateChange(
-                machine=verdict.machine,
-                at=verdict.since,
-                state=verdict.state,
-                headline=verdict.headline,
-                can_serve=verdict.can_serve,
-            )
+        change = StateChange(
+            machine=verdict.machine,
+            at=verdict.since,
+            state=verdict.state,
+            headline=verdict.headline,
+            can_serve=verdict.can_serve,
         )
+        with self._lock:
+            self._changes.append(change)
 
     def write(self) -> None:
         """Commits what waits; where that fails it stays for the next time, and the error rises."""
         with self._writing:
             self._write_points()
-            self._write_changes()
+            self._commit(self._changes, self._append_changes)
+            self._commit(self._jobs, self._append_jobs)
 
     def health(self) -> RecorderHealth:
         """How it fares now."""
@@ -100,14 +121,19 @@ class Recorder:
                 raise
             self._written += len(batch)
 
-    def _write_changes(self) -> None:
-        changes = tuple(self._changes)
-        if changes:
-            self._append_changes(changes)
-            for change in changes:
-                # A full queue may have let go of its oldest meanwhile.
-                if self._changes[0] is change:
-                    self._changes.popleft()
+    def _commit(self, waiting: deque[_T], append: Callable[[Sequence[_T]], None]) -> None:
+        """Commits what waits, the oldest first; where that raises it stays."""
+        while True:
+            with self._lock:
+                batch = tuple(islice(waiting, _BATCH))
+            if not batch:
+                return
+            append(batch)
+            with self._lock:
+                for each in batch:
+                    # A full queue may have let go of its oldest meanwhile.
+                    if waiting and waiting[0] is each:
+                        waiting.popleft()
 
     def _next_batch(self) -> tuple[GpuPoint, ...]:
         with self._lock:
@@ -121,6 +147,22 @@ class Recorder:
             kept = batch[len(batch) - min(room, len(batch)) :]
             self._dropped += len(batch) - len(kept)
             self._waiting.extendleft(reversed(kept))
+
+
+def jobs(machine: str, snapshot: MachineSnapshot, at: float) -> Iterator[FinishedJob]:
+    """The finished jobs of a snapshot, on the dashboard's own clock.
+
+    One that ended at no sensible moment, by a clock that was wrong and is right now, is left out.
+    """
+    ahead = at - snapshot.taken_at
+    for job in snapshot.jobs:
+        ended_at = min(at, job.ended_at + ahead)
+        if ended_at > at - KEPT_SECONDS:
+            started_at = None if job.started_at is None else job.started_at + ahead
+            yield FinishedJob(
+                machine=machine,
+                job=msgspec.structs.replace(job, ended_at=ended_at, started_at=started_at),
+            )
 
 
 def points(machine: str, snapshot: MachineSnapshot, at: float) -> tuple[GpuPoint, ...]:

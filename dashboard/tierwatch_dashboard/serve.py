@@ -21,10 +21,12 @@ from tierwatch_dashboard.config import Config, ConfigError, address, is_loopback
 from tierwatch_dashboard.database import DatabaseError, open_database
 from tierwatch_dashboard.fleet import SOURCES, FleetSource, Reading
 from tierwatch_dashboard.fleet.state import FleetState
+from tierwatch_dashboard.history.jobs import JobStore
 from tierwatch_dashboard.history.sqlite import SqliteHistory
 from tierwatch_dashboard.history.verdicts import VerdictStore
 from tierwatch_dashboard.inventory import InventoryError
 from tierwatch_dashboard.inventory_file import InventoryFile
+from tierwatch_dashboard.last_hour import LastHour
 from tierwatch_dashboard.recording import Recorder
 from tierwatch_dashboard.scheduler import Background, Job
 from tierwatch_dashboard.verdict import Memory
@@ -35,6 +37,9 @@ THREADS = 8
 STOP_SECONDS = 5.0
 MEMORY_SECONDS = 20.0
 """How often verdict memories are stored: well within the gap that counts as not watching."""
+
+LAST_HOUR_SECONDS = 10.0
+"""How often the last hour's jobs are counted."""
 
 
 class Dashboard:
@@ -48,7 +53,11 @@ class Dashboard:
             raise ConfigError(str(error)) from error
         self._history = SqliteHistory(engine)
         self._verdicts = VerdictStore(engine)
-        self._recorder = Recorder(self._history.append, self._verdicts.append_changes)
+        self._jobs = JobStore(engine)
+        self._last_hour = LastHour(self._jobs, time.time)
+        self._recorder = Recorder(
+            self._history.append, self._verdicts.append_changes, self._jobs.append
+        )
         self._state = FleetState(
             self._inventory_file,
             time.time,
@@ -56,11 +65,13 @@ class Dashboard:
             on_change=self._recorder.take_change,
         )
         self._fleet = self._fleet_source(config)
-        self._background = Background(self._jobs(config))
+        self._background = Background(self._work(config))
         self.app = create_app(
             Services(
                 state=self._state,
                 history=self._history,
+                jobs=self._jobs,
+                last_hour=self._last_hour,
                 inventory_file=self._inventory_file,
                 now=time.time,
             )
@@ -112,13 +123,14 @@ class Dashboard:
         self._state.receive(reading)
         self._recorder.take(reading)
 
-    def _jobs(self, config: Config) -> tuple[Job, ...]:
+    def _work(self, config: Config) -> tuple[Job, ...]:
         interval = config.poll_interval_seconds
         return (
             Job(name="inventory", every_seconds=2.0, run=self._inventory_file.refresh),
             Job(name="poll", every_seconds=interval, run=self._fleet.poll_round),
             Job(name="judge", every_seconds=1.0, run=lambda: self._state.judge(time.time())),
             Job(name="record", every_seconds=interval, run=self._recorder.write),
+            Job(name="last_hour", every_seconds=LAST_HOUR_SECONDS, run=self._last_hour.refresh),
             Job(name="memories", every_seconds=MEMORY_SECONDS, run=self._save_memories),
             Job(name="roll_up", every_seconds=60.0, run=lambda: self._history.roll_up(time.time())),
             Job(name="prune", every_seconds=3600.0, run=self._prune),
@@ -127,6 +139,7 @@ class Dashboard:
     def _prune(self) -> None:
         self._history.prune(time.time())
         self._verdicts.prune(time.time())
+        self._jobs.prune(time.time())
 
     def _save_memories(self) -> None:
         memories = self._state.memories()

@@ -11,6 +11,9 @@ out as a value, ``Memory``. How time enters:
   of the agent that is down: ``at_risk``.
 - Both end when all is well for ``clear_for_seconds`` without a break; a shorter relief neither ends
   them nor sets the clock back. Whoever assigns another tier starts the clock anew.
+- A job that does not move makes its machine ``stalled`` for as long as the agent says so: the agent
+  judges by the job's own pace, and has waited already. A generation server that does not answer is
+  ``at_risk``. An unassigned machine stays so, as nobody counts on it; its headline says the stall.
 - Figures hold until the next ones come. After ``stale_after_seconds`` the reasons say how old they
   are; after ``down_after_seconds`` the machine is ``down`` and what they said is void: what was
   ``below`` stays so until fresh figures say otherwise, what was only on its way there starts anew.
@@ -40,6 +43,7 @@ from tierwatch_dashboard.gpu_verdict import (
 )
 from tierwatch_dashboard.inventory import Inventory, Machine, Policy
 from tierwatch_dashboard.reasons import roughly, sentence, silence, sources_down
+from tierwatch_dashboard.stalls import servers_down, stalled
 
 __all__ = ["WORST_FIRST", "GpuVerdict", "Memory", "State", "Verdict", "judge"]
 
@@ -122,7 +126,7 @@ def judge(
             old = f"last heard {roughly(silent)} ago{f': {error}' if error else ''}"
             verdict = msgspec.structs.replace(verdict, reasons=(sentence(old), *verdict.reasons))
     if machine.maintenance:
-        headline = f"In maintenance; {verdict.headline[:1].lower()}{verdict.headline[1:]}"
+        headline = f"In maintenance; {_inside(verdict.headline)}"
         verdict = msgspec.structs.replace(verdict, state="maintenance", headline=headline)
     since = memory.since if memory.state == verdict.state else now
     return (
@@ -169,7 +173,7 @@ def _is_starting(snapshot: MachineSnapshot, policy: Policy) -> bool:
 
 def _held(machine: Machine, memory: Memory, why: str, *, may_be_down: bool = False) -> Verdict:
     """The state that was known, while nothing is."""
-    known = ("below", "at_risk", "ok", "down" if may_be_down else "ok")
+    known = ("stalled", "below", "at_risk", "ok", "down" if may_be_down else "ok")
     state = memory.state if memory.state in known else "at_risk"
     return Verdict(
         machine=machine.id,
@@ -239,14 +243,22 @@ def _heard(
     reasons = list(dict.fromkeys(reason for duty in told for reason in duty.verdict.reasons))
     down = [clause for clause in sources_down(snapshot) if not _is_told(clause, reasons)]
     reasons += [f"The agent lacks a source: {clause}." for clause in down]
+    silent = servers_down(snapshot)
+    stall, why = stalled(snapshot)
+    reasons = [*why, *reasons, *map(sentence, silent)]
     verdicts = [duty.verdict for duty in duties]
     can = _highest(inventory.tiers, (verdict.can_serve for verdict in verdicts))
     state: State = deciding.verdict.state if deciding else "unassigned"
     headline = deciding.headline if deciding else "Not assigned to a tier"
     if deciding is None and can:
         headline += f"; can serve {can} now"
-    if state == "ok" and down:
-        state, headline = "at_risk", f"{headline}; the agent lacks a source: {down[0]}"
+    if state == "ok" and (down or silent):
+        lack = f"the agent lacks a source: {down[0]}" if down else silent[0]
+        state, headline = "at_risk", f"{headline}; {lack}"
+    if stall and deciding:
+        state, headline = "stalled", stall
+    elif stall:
+        headline += f"; {_inside(stall)}"
     return Verdict(
         machine=machine.id,
         state=state,
@@ -258,6 +270,13 @@ def _heard(
         could_serve=_highest(inventory.tiers, (verdict.could_serve for verdict in verdicts)),
         gpus=tuple(verdict for verdict in verdicts if verdict.gpu),
     ), spells
+
+
+def _inside(words: str) -> str:
+    """A sentence's words within another sentence: names keep their capitals."""
+    first = words.partition(" ")[0]
+    is_name = any(sign.isupper() or sign.isdigit() for sign in first[1:])
+    return words if is_name else words[:1].lower() + words[1:]
 
 
 def _is_told(clause: str, reasons: Sequence[str]) -> bool:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.dashboard.studio import GIB, MIB, NOW, machines, worst_first
+from tierwatch_agent.snapshot import Outcome
 from tierwatch_dashboard.app import Services
 from tierwatch_dashboard.fleet.state import MachineView
 from tierwatch_dashboard.history import Bucket, GpuPoint, Series
+from tierwatch_dashboard.history.jobs import JobLog, StoredJob
 from tierwatch_dashboard.inventory import Inventory
+from tierwatch_dashboard.last_hour import Made
 
 
 class Fleet:
@@ -91,6 +94,35 @@ class History:
         """Holds nothing."""
 
 
+class Jobs:
+    """Finished jobs, the latest first, in the test's hands."""
+
+    def __init__(self, *kept: StoredJob) -> None:
+        self.kept = kept
+
+    def recent(
+        self,
+        limit: int,
+        machine: str | None = None,
+        outcome: Outcome | None = None,
+        before: int | None = None,
+    ) -> tuple[StoredJob, ...]:
+        return tuple(
+            each
+            for each in self.kept
+            if machine in (None, each.machine)
+            and outcome in (None, each.job.outcome)
+            and (before is None or each.key < before)
+        )[:limit]
+
+
+@dataclass
+class LastHour:
+    """What the fleet made; the test sets it."""
+
+    current: Made = field(default_factory=Made)
+
+
 @dataclass
 class InventoryFile:
     """The inventory file; the test sets its error."""
@@ -116,6 +148,8 @@ class Studio:
 
     fleet: Fleet = field(default_factory=lambda: Fleet(machines()))
     history: History = field(default_factory=History)
+    jobs: JobLog = field(default_factory=Jobs)
+    last_hour: LastHour = field(default_factory=LastHour)
     inventory_file: InventoryFile = field(default_factory=InventoryFile)
     now: Clock = field(default_factory=Clock)
 
@@ -128,6 +162,8 @@ class Studio:
         return Services(
             state=self.fleet,
             history=self.history,
+            jobs=self.jobs,
+            last_hour=self.last_hour,
             inventory_file=self.inventory_file,
             now=self.now,
         )

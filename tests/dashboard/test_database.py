@@ -66,7 +66,7 @@ def test_a_new_place_gets_the_schema_that_the_code_works_with(file: Path, begun:
     engine = open_database(url(file))
     assert differences(engine) == []
     engine.dispose()
-    assert revision(file) == "0002"
+    assert revision(file) == "0003"
 
 
 def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_file_of_today_is_opened_as_it_is(file: Path) -> None:
 
 
 def test_a_file_of_a_newer_tierwatch_is_left_alone(file: Path) -> None:
-    make_at("0002", file)
+    make_at("0003", file)
     with sqlite3.connect(file) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '0917'")
     connection.close()
@@ -222,7 +222,7 @@ def test_several_processes_open_a_new_file_at_once(file: Path) -> None:
     assert [(child.returncode, text) for child, text in zip(children, said, strict=True)] == (
         [(0, b"")] * 4
     )
-    assert revision(file) == "0002"
+    assert revision(file) == "0003"
 
 
 def test_a_transaction_that_fails_writes_nothing(file: Path) -> None:

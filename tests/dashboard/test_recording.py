@@ -11,6 +11,7 @@ from tests.fakes.agents import GIB, gpu, snapshot
 from tierwatch_agent.snapshot import GpuSample
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.jobs import FinishedJob
 from tierwatch_dashboard.history.verdicts import StateChange
 from tierwatch_dashboard.recording import Recorder
 from tierwatch_dashboard.verdict import Verdict
@@ -23,6 +24,7 @@ class Store:
         self.points: list[GpuPoint] = []
         self.batches = 0
         self.changes: list[StateChange] = []
+        self.jobs: list[FinishedJob] = []
         self.fault: Exception | None = None
 
     def append(self, points: Sequence[GpuPoint]) -> None:
@@ -36,6 +38,11 @@ class Store:
             raise self.fault
         self.changes.extend(changes)
 
+    def append_jobs(self, jobs: Sequence[FinishedJob]) -> None:
+        if self.fault:
+            raise self.fault
+        self.jobs.extend(jobs)
+
 
 @pytest.fixture
 def store() -> Store:
@@ -44,7 +51,7 @@ def store() -> Store:
 
 @pytest.fixture
 def recorder(store: Store) -> Recorder:
-    return Recorder(store.append, store.append_changes, max_waiting=5)
+    return Recorder(store.append, store.append_changes, store.append_jobs, max_waiting=5)
 
 
 def heard(at: float, *gpus: GpuSample, taken_at: float | None = None) -> Reading:

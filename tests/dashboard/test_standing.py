@@ -7,6 +7,7 @@ import pytest
 from tests.dashboard.studio import at, gpu, judged, view
 from tierwatch_agent.tiers import DEFAULT_TIERS
 from tierwatch_dashboard.fleet.state import MachineView
+from tierwatch_dashboard.last_hour import Made
 from tierwatch_dashboard.verdict import State
 from tierwatch_dashboard.web.standing import TierStanding, sentence, standing
 
@@ -56,11 +57,11 @@ def two_cards(state: State, first: State, second: State, **machine: object) -> M
 
 
 def of(tier: str, *views: MachineView) -> TierStanding:
-    return next(t for t in standing(views, DEFAULT_TIERS).tiers if t.tier == tier)
+    return next(t for t in standing(views, DEFAULT_TIERS, Made()).tiers if t.tier == tier)
 
 
 def test_the_highest_tier_comes_first() -> None:
-    names = [tier.tier for tier in standing((), DEFAULT_TIERS).tiers]
+    names = [tier.tier for tier in standing((), DEFAULT_TIERS, Made()).tiers]
     assert names == ["mass", "production", "light", "draft"]
 
 

@@ -8,7 +8,13 @@ from typing import Protocol
 
 import msgspec
 
-from tierwatch_agent.snapshot import GpuSample, HostSample, MachineSnapshot
+from tierwatch_agent.snapshot import (
+    GpuSample,
+    HostSample,
+    MachineSnapshot,
+    RunningJob,
+    ServerSample,
+)
 from tierwatch_agent.wording import GIBIBYTE
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.inventory import Inventory, Machine
@@ -211,6 +217,9 @@ def _shown(view: MachineView) -> object:
         snapshot and (snapshot.agent_version, snapshot.os, snapshot.simulated, snapshot.started_at),
         snapshot and tuple(_shown_gpu(gpu) for gpu in snapshot.gpus),
         snapshot and tuple((s.name, s.state, s.reason) for s in snapshot.sources),
+        snapshot and tuple(_shown_server(server) for server in snapshot.servers),
+        # Whoever sees the last one change sees that there is more to list.
+        snapshot and snapshot.jobs[-1:],
         snapshot and snapshot.host and _shown_host(snapshot.host),
     )
 
@@ -227,6 +236,25 @@ def _shown_gpu(gpu: GpuSample) -> object:
         gpu.throttle_reasons,
         gpu.xid_errors,
         gpu.recovery_action,
+    )
+
+
+def _shown_server(server: ServerSample) -> object:
+    return (
+        (server.id, server.kind, server.state, server.reason, server.version, server.gpus),
+        (server.queue_pending, server.queue_running, server.paused, server.stall),
+        _tenth_gib(server.vram_bytes),
+        [_shown_job(job) for job in server.jobs],
+    )
+
+
+def _shown_job(job: RunningJob) -> object:
+    ratio, pace = job.progress_ratio, job.seconds_per_step
+    return (
+        (job.id, job.model, job.width, job.height, job.batch, job.step, job.steps),
+        None if ratio is None else round(ratio, 2),
+        None if pace is None else float(f"{pace:.2g}"),
+        None if job.usual_seconds_per_step is None else float(f"{job.usual_seconds_per_step:.2g}"),
     )
 
 

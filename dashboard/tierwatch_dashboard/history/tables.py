@@ -16,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -107,6 +108,34 @@ VERDICT_CHANGES = Table(
     Column("can_serve", Text),
     sqlite_with_rowid=False,
 )
+
+JOBS = Table(
+    "jobs",
+    METADATA,
+    Column("key", Integer, primary_key=True),
+    Column("machine", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("server", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("duration", BigInteger),
+    Column("model", Text),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("batch", Integer),
+    Column("steps", Integer),
+    Column("images", Integer),
+    Column("pixels", BigInteger),
+    Column("gpu", Text),
+    Column("peak_vram", BigInteger),
+    Column("error", Text),
+    UniqueConstraint("machine", "id"),
+    Index("jobs_by_end", "ended_at"),
+    Index("jobs_by_machine", "machine", "ended_at"),
+    Index("jobs_by_outcome", "outcome", "ended_at"),
+)
+"""Finished jobs; a job is one by its machine and the id that the machine's agent gave it."""
 
 
 class Level(msgspec.Struct, frozen=True, eq=False, kw_only=True):

@@ -8,12 +8,14 @@ import msgspec
 from flask import Blueprint, abort, request
 from werkzeug.wrappers import Response
 
-from tierwatch_agent.snapshot import MachineSnapshot
+from tierwatch_agent.snapshot import MachineSnapshot, ServerSample
 from tierwatch_agent.tiers import Tier
 from tierwatch_dashboard.app import services
 from tierwatch_dashboard.charts import DEFAULT_RANGE, RANGES, THEMES, Figure, chart, span_of
+from tierwatch_dashboard.history.jobs import StoredJob
 from tierwatch_dashboard.inventory import Machine
 from tierwatch_dashboard.verdict import Verdict
+from tierwatch_dashboard.web.jobs import asked_for
 from tierwatch_dashboard.web.machine import view_of
 from tierwatch_dashboard.web.standing import TierStanding, standing
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from tierwatch_dashboard.fleet.state import MachineView
 
 bp = Blueprint("api", __name__, url_prefix="/api/v1")
+
+MOST_JOBS = 500
 
 _encoder = msgspec.json.Encoder()
 
@@ -56,6 +60,23 @@ class MachineDetail(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: MachineSnapshot | None
 
 
+class RunningAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A generation server with its running jobs and its queue, of a machine that answers."""
+
+    machine: str
+    server: ServerSample
+
+
+class JobsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs across the fleet, and what is finished, the latest first."""
+
+    at: float
+    running: tuple[RunningAnswer, ...]
+    finished: tuple[StoredJob, ...]
+    before: int | None
+    """Asks for what is older; None: there is nothing older."""
+
+
 class ChartsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A machine's past: one Plotly figure per GPU."""
 
@@ -70,7 +91,7 @@ def fleet() -> Response:
     """Every machine with its verdict."""
     now, source = services().now(), services().inventory_file
     views = services().state.views()
-    stands = standing(views, source.current.tiers)
+    stands = standing(views, source.current.tiers, services().last_hour.current)
     return _json(
         FleetAnswer(
             at=now,
@@ -94,6 +115,32 @@ def machine(machine_id: str) -> Response:
             heard_at=view.heard_at,
             error=view.error,
             snapshot=view.snapshot,
+        )
+    )
+
+
+@bp.get("/jobs")
+def jobs() -> Response:
+    """Jobs, by ``?machine=``, ``?outcome=`` and ``?before=``; ``?limit=`` is 500 at most."""
+    asked = asked_for()
+    limit = request.args.get("limit", "50")
+    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= MOST_JOBS):
+        abort(400, f"limit must be from 1 to {MOST_JOBS}; it is {limit}")
+    count = int(limit)
+    kept = services().jobs.recent(count + 1, asked.machine, asked.outcome, asked.before)
+    return _json(
+        JobsAnswer(
+            at=services().now(),
+            running=tuple(
+                RunningAnswer(machine=view.machine.id, server=server)
+                for view in services().state.views()
+                if asked.machine in (None, view.machine.id)
+                and view.snapshot is not None
+                and view.verdict.state != "down"
+                for server in view.snapshot.servers
+            ),
+            finished=kept[:count],
+            before=kept[count - 1].key if len(kept) > count else None,
         )
     )
 

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tierwatch_dashboard.inventory import Inventory
+from tierwatch_dashboard.last_hour import Made
 from tierwatch_dashboard.web.rows import Row, row
 from tierwatch_dashboard.web.standing import Standing, standing
 
 if TYPE_CHECKING:
     from tierwatch_dashboard.app import Services
     from tierwatch_dashboard.fleet.state import MachineView
+
+
+_Seen = tuple[int, Inventory | None, str | None, Made | None]
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,9 +69,9 @@ class Board:
         self._lock = threading.Lock()
         self._boot = secrets.token_hex(4)
         self._revision = 0
-        self._seen: tuple[int, Inventory | None, str | None] = (-1, None, None)
+        self._seen: _Seen = (-1, None, None, None)
         self._kept: dict[str, _Kept] = {}
-        self._standing = standing((), ())
+        self._standing = standing((), (), Made())
         self._standing_at = 0
         self._error: str | None = None
         self._error_at = 0
@@ -110,15 +114,16 @@ class Board:
     def _refresh(self) -> None:
         source = self._services.inventory_file
         # The version is read before the views, so that a change between the two is seen next time.
-        seen = (self._services.state.version, source.current, source.error)
-        if seen[0] == self._seen[0] and seen[1] is self._seen[1] and seen[2] == self._seen[2]:
+        made = self._services.last_hour.current
+        seen = (self._services.state.version, source.current, source.error, made)
+        if _are_same(seen, self._seen):
             return
         retiered = self._seen[1] is None or seen[1].tiers != self._seen[1].tiers
         self._seen = seen
         revision = self._revision + 1
         views = self._services.state.views()
         changed = self._refresh_rows(views, seen[1], revision, retiered=retiered)
-        changed |= self._refresh_rest(views, seen[1], seen[2], revision)
+        changed |= self._refresh_rest(views, seen[1], seen[2], made, revision)
         if changed:
             self._revision = revision
 
@@ -146,6 +151,7 @@ class Board:
         views: tuple[MachineView, ...],
         inventory: Inventory,
         error: str | None,
+        made: Made,
         revision: int,
     ) -> bool:
         order = tuple(view.machine.id for view in views)
@@ -155,9 +161,14 @@ class Board:
                 self._boot = secrets.token_hex(4)
             self._order, self._order_at = order, revision
             self._kept = {id_: self._kept[id_] for id_ in order}
-        now = standing(views, inventory.tiers)
+        now = standing(views, inventory.tiers, made)
         if now != self._standing:
             self._standing, self._standing_at = now, revision
         if error != self._error:
             self._error, self._error_at = error, revision
         return revision in (self._order_at, self._standing_at, self._error_at)
+
+
+def _are_same(one: _Seen, other: _Seen) -> bool:
+    """Whether nothing happened; an inventory and a count hold until others take their place."""
+    return one[0] == other[0] and one[1] is other[1] and one[2] == other[2] and one[3] is other[3]

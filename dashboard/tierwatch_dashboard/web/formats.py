@@ -9,6 +9,7 @@ from flask import Flask
 from markupsafe import Markup
 
 from tierwatch_agent.wording import gib
+from tierwatch_dashboard.web.making import about, megapixels
 from tierwatch_dashboard.web.rows import STATE_WORDS
 
 UNKNOWN = "not known"
@@ -49,6 +50,8 @@ def _time(at: float, said: str) -> Markup:
 FILTERS: dict[str, Callable[..., object]] = {
     "percent": percent,
     "gib": size,
+    "megapixels": megapixels,
+    "about": about,
     "capfirst": capfirst,
     "moment": moment,
     "ago": ago,

@@ -11,6 +11,9 @@ from flask import Blueprint, Response, abort, render_template, request
 from tierwatch_agent.snapshot import GpuSample
 from tierwatch_dashboard.app import services
 from tierwatch_dashboard.charts import DEFAULT_RANGE, RANGES
+from tierwatch_dashboard.web.finished import finished
+from tierwatch_dashboard.web.making import server_lines
+from tierwatch_dashboard.web.output import by_machine, hour_words
 from tierwatch_dashboard.web.panels import panels
 from tierwatch_dashboard.web.rows import falls_short, further_reasons
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from tierwatch_dashboard.fleet.state import MachineView
 
 bp = Blueprint("machine", __name__)
+
+SHOWN_JOBS = 8
+"""Finished jobs on the page; the jobs page has the others."""
 
 
 class Now(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,12 +72,20 @@ def _gpus(view: MachineView) -> tuple[GpuSample, ...]:
 
 def _now(view: MachineView) -> Now:
     tiers = services().inventory_file.current.tiers
+    machine, made = view.machine.id, services().last_hour.current
+    output = by_machine((view,), made).get(machine)
+    servers = view.snapshot.servers if view.snapshot else ()
+    usual = {s.id: t for s in servers if (t := made.usual_seconds.get((machine, s.id)))}
     html = render_template(
         "machine/now.html",
         view=view,
         reasons=further_reasons(view.verdict),
         short=falls_short(view.verdict),
         panels=panels(view, tiers),
+        servers=server_lines(servers, usual),
+        output=output,
+        hour=hour_words((output,)) if output else None,
+        finished=[finished(each) for each in services().jobs.recent(SHOWN_JOBS, machine)],
     ).strip()
     host = render_template("machine/host.html", view=view).strip()
     token = hashlib.sha256((html + host).encode()).hexdigest()[:16]

@@ -11,21 +11,13 @@ import msgspec
 from tierwatch_agent.snapshot import GpuSample, Process
 from tierwatch_agent.tiers import Tier
 from tierwatch_agent.wording import gib
+from tierwatch_dashboard.servers import title
 from tierwatch_dashboard.verdict import GpuVerdict
 from tierwatch_dashboard.web.bars import Bar, bar
 from tierwatch_dashboard.web.rows import note
 
 if TYPE_CHECKING:
     from tierwatch_dashboard.fleet.state import MachineView
-
-SERVERS: dict[str, str] = {
-    "comfyui": "ComfyUI",
-    "a1111": "A1111",
-    "forge": "Forge",
-    "sdnext": "SD.Next",
-    "invokeai": "InvokeAI",
-    "swarmui": "SwarmUI",
-}
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +81,7 @@ def _holders(gpu: GpuSample) -> tuple[Holder, ...] | None:
 def _holder(process: Process, own: int | None) -> Holder:
     mine = own is not None and process.server_pid == own
     if process.server:
-        what = SERVERS.get(process.server, process.server)
+        what = title(process.server)
         what += ", production's own" if mine else ", another generation server"
     else:
         what = "other work" if process.identified else "not known to the agent"

@@ -15,6 +15,7 @@ from tierwatch_agent.snapshot import GpuSample
 from tierwatch_agent.tiers import Tier
 from tierwatch_dashboard.verdict import GpuVerdict, State, Verdict
 from tierwatch_dashboard.web.bars import Bar, bar
+from tierwatch_dashboard.web.making import now_lines
 
 if TYPE_CHECKING:
     from tierwatch_dashboard.fleet.state import MachineView
@@ -28,7 +29,7 @@ STATE_WORDS: dict[State, str] = {
     "unassigned": "unassigned",
     "maintenance": "maintenance",
 }
-TROUBLE: frozenset[State] = frozenset({"down", "below", "at_risk"})
+TROUBLE: frozenset[State] = frozenset({"down", "stalled", "below", "at_risk"})
 SHOWN_REASONS = 3
 
 
@@ -61,6 +62,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     short: bool
     """It serves another tier than it is assigned to, and that is the trouble."""
     simulated: bool
+    makes: tuple[str, ...]
+    """What it makes now, a line for each generation server at work."""
     gpus: tuple[GpuLine, ...]
     """None of a machine that is down: its last figures say nothing of now."""
 
@@ -79,6 +82,7 @@ def row(view: MachineView, tiers: Sequence[Tier]) -> Row:
         can_serve=verdict.can_serve,
         short=falls_short(verdict),
         simulated=snapshot is not None and snapshot.simulated,
+        makes=now_lines(snapshot.servers) if snapshot and verdict.state != "down" else (),
         gpus=_lines(
             snapshot.gpus if snapshot and verdict.state != "down" else (),
             verdict.gpus,

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tierwatch_agent.tiers import Tier, ladder
+from tierwatch_dashboard.last_hour import Made
 from tierwatch_dashboard.verdict import State
+from tierwatch_dashboard.web.output import Output, by_tier
 
 if TYPE_CHECKING:
     from tierwatch_dashboard.fleet.state import MachineView
@@ -18,8 +20,8 @@ SERVING: frozenset[State] = frozenset({"ok", "at_risk"})
 BESIDE: frozenset[State] = frozenset({"unassigned", "maintenance"})
 
 
-class TierStanding(msgspec.Struct, frozen=True, kw_only=True):
-    """How many machines a tier was given, and how many of them serve it now."""
+class TierStanding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How many machines a tier was given, how many of them serve it now, and what they make."""
 
     tier: str
     vram_gb: float
@@ -27,6 +29,13 @@ class TierStanding(msgspec.Struct, frozen=True, kw_only=True):
     assigned: int
     able: int
     short: int
+    images: int | None = None
+    """Made in the last hour; None: no generation server of it is known."""
+    pixels: int | None = None
+    waiting: int | None = None
+    """Jobs in its servers' queues."""
+    wait_seconds: float | None = None
+    """How long its servers need for those, shared among them."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,12 +45,20 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     tiers: tuple[TierStanding, ...]
     """The highest first; tiers with no machine included."""
 
+    @property
+    def makes(self) -> bool:
+        """Whether anything is known of what the studio makes."""
+        return any(tier.images is not None for tier in self.tiers)
 
-def standing(views: Sequence[MachineView], tiers: Sequence[Tier]) -> Standing:
+
+def standing(views: Sequence[MachineView], tiers: Sequence[Tier], made: Made) -> Standing:
     """The sentence and the tiers for these machines."""
+    outputs = by_tier(views, made)
     return Standing(
         sentence=sentence(Counter(view.verdict.state for view in views)),
-        tiers=tuple(_of_tier(tier, views) for tier in reversed(ladder(tiers))),
+        tiers=tuple(
+            _of_tier(tier, views, outputs.get(tier.name)) for tier in reversed(ladder(tiers))
+        ),
     )
 
 
@@ -96,7 +113,7 @@ def _are(count: int, what: str) -> str:
     return f"{count} {'is' if count == 1 else 'are'} {what}"
 
 
-def _of_tier(tier: Tier, views: Sequence[MachineView]) -> TierStanding:
+def _of_tier(tier: Tier, views: Sequence[MachineView], output: Output | None) -> TierStanding:
     given = [v for v in views if v.verdict.state not in BESIDE and tier.name in _tiers_of(v)]
     able = sum(_serves(view, tier.name) for view in given)
     return TierStanding(
@@ -106,6 +123,10 @@ def _of_tier(tier: Tier, views: Sequence[MachineView]) -> TierStanding:
         assigned=len(given),
         able=able,
         short=len(given) - able,
+        images=output.images if output else None,
+        pixels=output.pixels if output else None,
+        waiting=output.waiting if output else None,
+        wait_seconds=output.wait_seconds if output else None,
     )
 
 

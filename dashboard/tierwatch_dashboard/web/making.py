@@ -1,0 +1,183 @@
+"""What generation servers make, in words: running jobs, queues, pace, outcomes. Pure.
+
+Figures are rounded as they are shown, and nothing here passes with time alone, so that equal words
+mean that nothing on a page needs to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from tierwatch_agent.snapshot import JobRecord, Outcome, RunningJob, ServerSample
+from tierwatch_agent.wording import duration, gib
+from tierwatch_dashboard.servers import name_of
+
+SHOWN_SERVERS = 3
+"""How many servers a row of the fleet page names."""
+
+OUTCOMES: dict[Outcome, str] = {
+    "success": "done",
+    "error": "failed",
+    "oom": "out of memory",
+    "interrupted": "interrupted",
+}
+"""Outcome to the word for it."""
+
+
+class ServerLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One generation server of a machine's page."""
+
+    name: str
+    version: str | None
+    state: str
+    """Why it is down, that it is paused, or what it does."""
+    trouble: bool
+    queue: str | None
+    jobs: tuple[str, ...]
+    pace: str | None
+    vram: str | None
+
+
+def now_lines(servers: Sequence[ServerSample]) -> tuple[str, ...]:
+    """What a machine makes now, a line for each server that has something to do.
+
+    "ComfyUI: sdxl_base 1024 × 1024, step 12 of 30, 0.8 s a step; 3 waiting".
+    """
+    lines = [f"{name_of(s, servers)}: {said}" for s in servers if (said := _now(s))]
+    more = len(lines) - SHOWN_SERVERS
+    return (*lines[:SHOWN_SERVERS], f"And {more} more") if more > 0 else tuple(lines)
+
+
+def server_lines(
+    servers: Sequence[ServerSample], usual_seconds: Mapping[str, float]
+) -> tuple[ServerLine, ...]:
+    """The servers of a machine; ``usual_seconds``: of a job, by server."""
+    return tuple(
+        ServerLine(
+            name=name_of(server, servers),
+            version=server.version,
+            state=_state(server),
+            trouble=server.state == "down" or server.stall is not None,
+            queue=_queue(server, usual_seconds.get(server.id)),
+            jobs=tuple(", ".join(_what(job)) or "a job" for job in server.jobs),
+            pace=_paces(server.jobs),
+            vram=None if server.vram_bytes is None else gib(server.vram_bytes),
+        )
+        for server in servers
+    )
+
+
+def job_words(job: RunningJob) -> str:
+    """A running job in one line: model, size, step, pace."""
+    return ", ".join([*_what(job), *_pace(job)]) or "a job"
+
+
+def size_words(job: RunningJob | JobRecord) -> str | None:
+    """Width × height, and how many at once: "1024 × 1024, 4 at once"; None: not known."""
+    if not job.width or not job.height:
+        return None
+    batch = f", {job.batch} at once" if (job.batch or 1) > 1 else ""
+    return f"{job.width} × {job.height}{batch}"
+
+
+def step_words(job: RunningJob) -> str | None:
+    """How far a job is: "step 12 of 30", or "40 %"; None: its server does not tell."""
+    if job.step is not None and job.steps:
+        return f"step {job.step} of {job.steps}"
+    if job.step is not None:
+        return f"step {job.step}"
+    return None if job.progress_ratio is None else f"{100 * job.progress_ratio:.0f} %"
+
+
+def pace_words(seconds: float) -> str:
+    """Seconds a step, in two figures: "0.84 s", "12 s"."""
+    return (
+        f"{seconds:.2f} s"
+        if seconds < 1
+        else f"{seconds:.1f} s"
+        if seconds < 10
+        else f"{seconds:.0f} s"
+    )
+
+
+def waiting_seconds(server: ServerSample, usual: float | None) -> float | None:
+    """How long a server needs for what waits for it, where its jobs' usual duration is known."""
+    if usual is None or server.queue_pending is None:
+        return None
+    return server.queue_pending * usual
+
+
+def about(seconds: float) -> str:
+    """An estimated span: "about 4 min", "under a minute"."""
+    if seconds < 60:
+        return "under a minute"
+    step = 60 if seconds < 7200 else 3600
+    return f"about {duration(round(seconds / step) * step)}"
+
+
+def took(seconds: float | None) -> str | None:
+    """How long a job ran: "8.4 s", "1 min 12 s"; None: not known."""
+    if seconds is None:
+        return None
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+
+def megapixels(pixels: int) -> str:
+    """Pixels in millions, as camera makers count them."""
+    millions = pixels / 1e6
+    return f"{millions:.1f}" if 0 < millions < 9.95 else f"{millions:,.0f}"
+
+
+def _now(server: ServerSample) -> str:
+    if server.state == "down":
+        return ""
+    parts = [job_words(job) for job in server.jobs]
+    if not parts and server.queue_running:
+        parts.append("a job")
+    if server.paused:
+        parts.append("paused")
+    if server.queue_pending:
+        parts.append(f"{server.queue_pending} waiting")
+    return "; ".join(parts)
+
+
+def _state(server: ServerSample) -> str:
+    if server.state == "down":
+        return f"down: {server.reason}" if server.reason else "down"
+    if server.stall is not None:
+        return f"stalled: {server.stall.evidence}"
+    if server.paused:
+        return "paused"
+    return "runs" if server.jobs or server.queue_running else "idle"
+
+
+def _queue(server: ServerSample, usual: float | None) -> str | None:
+    if server.queue_pending is None:
+        return None
+    seconds = waiting_seconds(server, usual)
+    wait = f", {about(seconds)}" if seconds and server.queue_pending else ""
+    return f"{server.queue_pending} waiting{wait}"
+
+
+def _what(job: RunningJob) -> Iterator[str]:
+    named = " ".join(word for word in (job.model, size_words(job)) if word)
+    if named:
+        yield named
+    if step := step_words(job):
+        yield step
+
+
+def _pace(job: RunningJob) -> Iterator[str]:
+    if job.seconds_per_step is not None:
+        yield f"{pace_words(job.seconds_per_step)} a step"
+
+
+def _paces(jobs: Sequence[RunningJob]) -> str | None:
+    said: list[str] = []
+    for job in jobs:
+        usual = job.usual_seconds_per_step
+        also = "" if usual is None else f", usually {pace_words(usual)}"
+        said += [f"{words}{also}" for words in _pace(job)]
+    return "; ".join(said) or None
