@@ -51,6 +51,7 @@ class SourceRunner:
         self._process: SourceProcess | None = None
         self._left_behind: list[SourceProcess] = []
         self._wanted = False
+        self._detailed = False
         self._asked_at: float | None = None
         self._ready_at = 0.0
         self._fruitless = 0
@@ -65,8 +66,11 @@ class SourceRunner:
             target=self._run, args=(self._generation,), name=f"source-{self.name}", daemon=True
         ).start()
 
-    def ask(self) -> None:
-        """Asks for a reading, unless one is under way or a retry is not due."""
+    def ask(self, *, detailed: bool = False) -> None:
+        """Asks for a reading, unless one is under way or a retry is not due.
+
+        ``detailed``: with the figures that take the driver long, while a job is slow.
+        """
         with self._lock:
             now = time.monotonic()
             self._reap()
@@ -87,6 +91,7 @@ class SourceRunner:
                 )
                 return
             self._wanted = True
+            self._detailed = detailed
             self._asked_at = now
             self._lock.notify_all()
 
@@ -152,9 +157,9 @@ class SourceRunner:
                 self._wanted = False
                 if self._process is None:
                     self._process = SourceProcess(self.name, self._options)
-                process = self._process
+                process, detailed = self._process, self._detailed
             try:
-                answer = process.ask()
+                answer = process.ask(detailed=detailed)
                 ended = None
             except WorkerEnded as end:
                 answer, ended = None, str(end)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tierwatch_agent.worker import LENGTH, Answer
+from tierwatch_agent.worker import DETAILED, LENGTH, USUAL, Answer
 
 _decoder = msgspec.msgpack.Decoder(Answer)
 
@@ -31,13 +31,13 @@ class SourceProcess:
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
 
-    def ask(self) -> Answer:
+    def ask(self, *, detailed: bool = False) -> Answer:
         """One reading; WorkerEnded when the process is gone."""
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise WorkerEnded("its process was started without pipes")
         try:
-            stdin.write(b"?")
+            stdin.write(DETAILED if detailed else USUAL)
             stdin.flush()
             head = stdout.read(LENGTH.size)
             body = stdout.read(*LENGTH.unpack(head)) if len(head) == LENGTH.size else b""

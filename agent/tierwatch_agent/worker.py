@@ -1,8 +1,8 @@
 """The process in which one GPU source runs, so that a hanging driver call harms nothing else.
 
-Spoken over its pipes: the agent writes one byte for each reading that it wants, and the worker
-answers with a length (4 bytes, big endian) and an ``Answer`` as msgpack. Its standard input closed,
-it ends.
+Spoken over its pipes: the agent writes one byte for each reading that it wants (``DETAILED`` asks
+for what takes the driver long as well), and the worker answers with a length (4 bytes, big endian)
+and an ``Answer`` as msgpack. Its standard input closed, it ends.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import Any, BinaryIO, Literal, cast
 
 import msgspec
 
-from tierwatch_agent.gpus import SOURCES, GpuSource, SourceAbsent, SourceError
+from tierwatch_agent.gpus import SOURCES, DetailedSource, GpuSource, SourceAbsent, SourceError
 from tierwatch_agent.snapshot import GpuSample
 
 LENGTH = struct.Struct(">I")
+USUAL, DETAILED = b"?", b"!"
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,13 +50,16 @@ class _Reader:
         self._source = source
         self._open = False
 
-    def answer(self) -> Answer:
+    def answer(self, wanted: bytes) -> Answer:
         started = time.perf_counter()
         try:
             if not self._open:
                 self._source.open()
                 self._open = True
-            gpus = self._source.read()
+            if wanted == DETAILED and isinstance(self._source, DetailedSource):
+                gpus = self._source.read_detailed()
+            else:
+                gpus = self._source.read()
         except SourceAbsent as absence:
             return self._closed(Answer(outcome="absent", reason=str(absence)))
         except SourceError as error:
@@ -78,8 +82,8 @@ def serve(source: GpuSource, asked: BinaryIO, answers: BinaryIO) -> None:
     """Answers until ``asked`` ends."""
     reader = _Reader(source)
     encoder = msgspec.msgpack.Encoder()
-    while asked.read(1):
-        document = encoder.encode(reader.answer())
+    while wanted := asked.read(1):
+        document = encoder.encode(reader.answer(wanted))
         answers.write(LENGTH.pack(len(document)) + document)
         answers.flush()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from tests.fakes.nvml import FakeNvml
-from tierwatch_agent.worker import LENGTH, Answer, serve
+from tierwatch_agent.worker import DETAILED, LENGTH, USUAL, Answer, serve
 
 ROOT = Path(__file__).parent.parent.parent
 _decoder = msgspec.msgpack.Decoder(Answer)
@@ -34,16 +34,16 @@ class NvmlProcess:
         self._clock.write_text("0")
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self) -> Answer:
+    def ask(self, *, detailed: bool = False) -> Answer:
         """One reading."""
-        self.begin()
+        self.begin(detailed=detailed)
         return self.finish()
 
-    def begin(self) -> None:
+    def begin(self, *, detailed: bool = False) -> None:
         """Asks for a reading, without waiting for it."""
         process = self._started()
         assert process.stdin is not None
-        process.stdin.write(b"?")
+        process.stdin.write(DETAILED if detailed else USUAL)
         process.stdin.flush()
 
     def finish(self) -> Answer:

@@ -824,6 +824,24 @@ def test_a_reading_asks_each_card_once_for_what_changes_and_rarely_for_the_rest(
     assert source.ask().gpus[0].ecc_uncorrected_total == 2
 
 
+def test_the_link_is_measured_only_when_asked_for_details(
+    driver: FakeNvml, source: NvmlProcess, reading: Reading
+) -> None:
+    busy = replace(FULL, pcie_kilobytes=(400_000, 9_100_000))
+    assert reading(busy)[0].pcie_bytes_per_second is None
+    assert "nvmlDeviceGetPcieThroughput" not in driver.calls()
+    assert source.ask(detailed=True).gpus[0].pcie_bytes_per_second == 9.5e9
+    assert source.ask().gpus[0].pcie_bytes_per_second is None
+
+
+def test_a_card_that_does_not_measure_its_link_has_none(
+    driver: FakeNvml, source: NvmlProcess
+) -> None:
+    driver.write(Driver(cards=(replace(FULL, pcie_kilobytes=None),)))
+    (gpu,) = source.ask(detailed=True).gpus
+    assert gpu == FULL_SAMPLE
+
+
 def test_the_agent_finds_the_source_by_its_name(
     driver: FakeNvml, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -833,6 +851,8 @@ def test_the_agent_finds_the_source_by_its_name(
     process = SourceProcess("nvml", {})
     try:
         assert process.ask().gpus == (FULL_SAMPLE,)
+        detailed = msgspec.structs.replace(FULL_SAMPLE, pcie_bytes_per_second=0.0)
+        assert process.ask(detailed=True).gpus == (detailed,)
     finally:
         process.end()
         eventually(process.is_gone, bool, "the end of the process")

@@ -7,7 +7,7 @@ returns costs its figures and not the agent.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tierwatch_agent.snapshot import GpuSample
 
@@ -50,4 +50,13 @@ class GpuSource(Protocol):
 
     def close(self) -> None:
         """Lets go of the interface; never raises."""
+        ...
+
+
+@runtime_checkable
+class DetailedSource(Protocol):
+    """A source that can tell more where that is worth its time: while a job is slow."""
+
+    def read_detailed(self) -> tuple[GpuSample, ...]:
+        """As ``read``, with the figures that take the driver long."""
         ...

@@ -67,13 +67,15 @@ class _Place:
         self.identity, self.address = identity, identity.pci_bus_id
         self.card = Card(handle, identity)
 
-    def read(self, now: float, xids: dict[int, int] | None) -> tuple[GpuSample, ...]:
+    def read(
+        self, now: float, xids: dict[int, int] | None, *, detailed: bool
+    ) -> tuple[GpuSample, ...]:
         """The card and its instances now; Refused where the driver does not answer for it."""
         if now < self.rests_until:
             return self.rested
         if self.card is None:
             return ()
-        sample = self.card.read(now, xids)
+        sample = self.card.read(now, xids, detailed=detailed)
         self.memory = sample.memory
         return (sample, *(instance.read(now) for instance in self.instances))
 
@@ -136,6 +138,13 @@ class NvmlSource:
 
     def read(self) -> tuple[GpuSample, ...]:
         """Every GPU now. SourceError where none answers."""
+        return self._read_all(detailed=False)
+
+    def read_detailed(self) -> tuple[GpuSample, ...]:
+        """As ``read``, with the throughput of the cards' links: 40 ms a card."""
+        return self._read_all(detailed=True)
+
+    def _read_all(self, *, detailed: bool) -> tuple[GpuSample, ...]:
         now = self._now()
         if now >= self._look_at:
             self._look_around(now)
@@ -149,7 +158,7 @@ class NvmlSource:
                 samples.append(place.asleep())
                 continue
             try:
-                samples += self._read(place, now)
+                samples += self._read(place, now, detailed=detailed)
             except Refused as refusal:
                 if concerns_driver(refusal.code):
                     raise driver_refused(refusal.code) from refusal
@@ -212,13 +221,13 @@ class NvmlSource:
             place.memory = old.memory if old and known else None
             self._places.append(place)
 
-    def _read(self, place: _Place, now: float) -> tuple[GpuSample, ...]:
+    def _read(self, place: _Place, now: float, *, detailed: bool) -> tuple[GpuSample, ...]:
         if place.card is None:
             place.find(self._version)
             if place.address not in self._may_sleep:
                 # Being listened to could keep a card from falling asleep.
                 self._xids.watch(place.handle, place.identity.uuid)
-        samples = place.read(now, self._xids.of(place.identity.uuid))
+        samples = place.read(now, self._xids.of(place.identity.uuid), detailed=detailed)
         if place.address in self._may_sleep and now >= place.rests_until:
             place.rest(now, samples)
         return samples

@@ -26,6 +26,7 @@ SLOW_SECONDS = 30.0
 """How often to ask for what rarely changes: limits, ECC counts, what the driver asks for."""
 
 _HERTZ = 1e6
+_KILOBYTE = 1000.0
 _THROTTLES = {
     # Left out: 0x1, idle, and 0x2, the clocks that somebody set. Neither holds back a card that
     # would run faster if it could.
@@ -164,6 +165,10 @@ class Card:
         self._graphics_mhz = number("nvmlDeviceGetClockInfo", handle, pynvml.NVML_CLOCK_GRAPHICS)
         self._memory_mhz = number("nvmlDeviceGetClockInfo", handle, pynvml.NVML_CLOCK_MEM)
         # The first fan's: a card's fans follow one curve, and each further one is another call.
+        self._pcie_kilobytes = [
+            number("nvmlDeviceGetPcieThroughput", handle, counter)
+            for counter in (pynvml.NVML_PCIE_UTIL_TX_BYTES, pynvml.NVML_PCIE_UTIL_RX_BYTES)
+        ]
         self._fan_percent = number("nvmlDeviceGetFanSpeed", handle)
         self._pstate = number("nvmlDeviceGetPerformanceState", handle)
         # The old name of ClocksEventReasons, which every driver has.
@@ -203,8 +208,11 @@ class Card:
             every=slow,
         )
 
-    def read(self, now: float, xids: dict[int, int] | None) -> GpuSample:
-        """The card now; Refused where the driver no longer answers for it."""
+    def read(self, now: float, xids: dict[int, int] | None, *, detailed: bool) -> GpuSample:
+        """The card now; Refused where the driver no longer answers for it.
+
+        ``detailed``: with its link's throughput, which the driver measures for 20 ms each way.
+        """
         identity = self.identity
         memory = processes = None
         if not identity.partitioned:
@@ -227,12 +235,19 @@ class Card:
             memory_clock_hertz=_hertz(self._memory_mhz.number(now)),
             fan_ratio=_divided(self._fan_percent.number(now), 100),
             performance_state=self._pstate.number(now),
+            pcie_bytes_per_second=self._pcie(now) if detailed else None,
             throttle_reasons=_throttles(self._throttles.number(now)),
             ecc_uncorrected_total=self._ecc_uncorrected.number(now),
             ecc_corrected_total=self._ecc_corrected.number(now),
             xid_errors=xids,
             recovery_action=_named(_RECOVERIES, self._recovery.number(now)),
         )
+
+    def _pcie(self, now: float) -> float | None:
+        """Bytes per second over its link, both ways together."""
+        told = [call.number(now) for call in self._pcie_kilobytes]
+        ways = [kilobytes for kilobytes in told if kilobytes is not None]
+        return sum(ways) * _KILOBYTE if ways else None
 
     def _shared_memory(self) -> GpuMemory | None:
         """The system's own RAM, of a GPU that has no other (DGX Spark, Jetson); None if unknown."""

@@ -98,6 +98,8 @@ class Card:
     fans: tuple[int, ...] | None = (30,)
     """Percent of each."""
     pstate: int | None = 8
+    pcie_kilobytes: tuple[int, int] | None = (0, 0)
+    """Per second over its link: sent, received."""
     throttle: int | None = 0
     """Bits, as nvmlClocksEventReason… has them."""
     ecc_corrected: int | None = None
@@ -228,6 +230,8 @@ def _card_lines(place: int, card: Card) -> Iterator[str]:
         "mig_mode": None if card.mig is None else int(card.mig),
         "recovery": card.recovery,
         "events": card.events,
+        "pcie_sent": card.pcie_kilobytes and card.pcie_kilobytes[0],
+        "pcie_received": card.pcie_kilobytes and card.pcie_kilobytes[1],
     }
     yield from (f"set {name} {value}" for name, value in figures.items() if value is not None)
     yield from (f"xid {xid}" for xid in card.xids)

@@ -334,7 +334,5 @@ FIXED(nvmlDeviceGetComputeMode, 0)
 
 int nvmlDeviceGetPcieThroughput(Device *device, u32 counter, u32 *target) {
     BEGIN(nvmlDeviceGetPcieThroughput, device);
-    (void)counter;
-    *target = 0;
-    return SUCCESS;
+    return number(device, counter ? FIGURE_pcie_received : FIGURE_pcie_sent, target);
 }

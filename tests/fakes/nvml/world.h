@@ -69,7 +69,8 @@ static const char *const call_names[CALLS] = {ALL_CALLS(AS_NAME)};
     X(total) X(reserved) X(used) X(gpu_percent) X(memory_percent) X(celsius) X(memory_celsius) \
     X(slowdown_celsius) X(shutdown_celsius) X(milliwatts) X(limit_milliwatts) X(millijoules) \
     X(graphics_mhz) X(memory_mhz) X(fans) X(fan0) X(fan1) X(fan2) X(fan3) X(pstate) X(throttle) \
-    X(ecc_corrected) X(ecc_uncorrected) X(driver_model) X(mig_mode) X(recovery) X(events)
+    X(ecc_corrected) X(ecc_uncorrected) X(driver_model) X(mig_mode) X(recovery) X(events) \
+    X(pcie_sent) X(pcie_received)
 
 #define AS_FIGURE(name) FIGURE_##name,
 enum { ALL_FIGURES(AS_FIGURE) FIGURES };
