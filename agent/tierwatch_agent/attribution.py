@@ -6,7 +6,7 @@ server can use what another keeps. What cannot be known is said, never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -26,24 +26,35 @@ class _Holders(msgspec.Struct, frozen=True):
 
     by_server: dict[int, int]
     """A generation server's root process to what its processes are known to hold."""
+    self_told: frozenset[int]
+    """Those of which the server's own figure is what is known."""
+    untold: bool
+    """A server that nobody lists uses the GPU, and does not tell what it holds either."""
     foreign_bytes: int
     """Known to be held by processes that are certainly no generation server's."""
     unidentified_bytes: int
     """Known to be held by processes that the agent cannot place."""
     silent: tuple[Process, ...]
-    """The processes of which the driver does not tell what they hold."""
+    """The processes of which nobody tells what they hold."""
 
 
-def attribute(gpu: GpuSample, host: HostSample | None) -> Attribution | None:
+def attribute(
+    gpu: GpuSample, host: HostSample | None, server_bytes: Mapping[int, int | None] | None = None
+) -> Attribution | None:
     """What a production job can have of a GPU; None where its memory is not known.
 
-    A card that is split into MIG instances has none either: its instances have. ``host`` tells
-    what the system can still give to a GPU whose memory is the system's own.
+    A card that is split into MIG instances has none either: its instances have.
+
+    Args:
+        gpu: The GPU, its processes named.
+        host: Tells what the system can still give to a GPU whose memory is the system's own.
+        server_bytes: What the generation servers on this GPU say that they hold, by root process,
+            None where one does not say: counts where the driver does not tell.
     """
     memory = gpu.memory
     if memory is None or gpu.partitioned:
         return None
-    holders = _holders(gpu.processes or ())
+    holders = _holders(gpu.processes, server_bytes or {})
     own_pid, own_bytes = _best_placed(holders)
     ceiling = max(0, memory.total_bytes - (memory.reserved_bytes or 0))
     available = min(ceiling, max(0, _obtainable(memory, host)) + own_bytes)
@@ -60,22 +71,44 @@ def attribute(gpu: GpuSample, host: HostSample | None) -> Attribution | None:
     )
 
 
-def _holders(processes: Sequence[Process]) -> _Holders:
+def _holders(
+    processes: Sequence[Process] | None, server_bytes: Mapping[int, int | None]
+) -> _Holders:
     by_server: dict[int, int] = {}
     foreign = unidentified = 0
     silent: list[Process] = []
-    for process in processes:
+    for process in processes or ():
         held = process.vram_bytes
         if held is None:
             silent.append(process)
         if process.server is not None:
-            root = process.pid if process.server_pid is None else process.server_pid
+            root = _root(process)
             by_server[root] = by_server.get(root, 0) + (held or 0)
         elif process.identified:
             foreign += held or 0
         else:
             unidentified += held or 0
-    return _Holders(by_server, foreign, unidentified, tuple(silent))
+    # Where the driver lists nobody, a server that says what it holds is there nevertheless.
+    unmeasured = (
+        {_root(p) for p in silent if p.server} if processes is not None else set(server_bytes)
+    )
+    said = {pid: held for pid, held in server_bytes.items() if held is not None}
+    self_told = frozenset(unmeasured & said.keys())
+    for pid in self_told:
+        by_server[pid] = max(by_server.get(pid, 0), said[pid])
+    return _Holders(
+        by_server=by_server,
+        self_told=self_told,
+        untold=processes is None and len(said) < len(server_bytes),
+        foreign_bytes=foreign,
+        unidentified_bytes=unidentified,
+        silent=tuple(p for p in silent if not (p.server and _root(p) in self_told)),
+    )
+
+
+def _root(process: Process) -> int:
+    """Root process of the generation server that a process is."""
+    return process.pid if process.server_pid is None else process.server_pid
 
 
 def _best_placed(holders: _Holders) -> tuple[int | None, int]:
@@ -105,10 +138,10 @@ def _unaccounted(memory: GpuMemory, holders: _Holders) -> int:
 def _unseen(memory: GpuMemory, holders: _Holders) -> int | None:
     """Held by processes that nobody lists; None where that cannot be told.
 
-    What else is used of a unified pool may be the system's own, and with silent processes in sight
-    the rest may be theirs.
+    What else is used of a unified pool may be the system's own. With silent processes in sight the
+    rest may be theirs, or a server's that counts its models and not its context.
     """
-    if memory.unified or holders.silent:
+    if memory.unified or holders.silent or holders.self_told:
         return None
     return _unaccounted(memory, holders)
 
@@ -118,16 +151,17 @@ def _basis(
 ) -> Literal["process", "server", "none"]:
     """By process, as soon as the driver tells what one holds, or that there is nothing to tell."""
     listed = gpu.processes
-    if listed is None:
-        return "none"
-    told = len(listed) - len(holders.silent)
-    return "process" if told or not (listed or unseen) else "none"
+    if listed and any(process.vram_bytes is not None for process in listed):
+        return "process"
+    if holders.self_told:
+        return "server"
+    return "process" if listed is not None and not (listed or unseen) else "none"
 
 
 def _doubt(gpu: GpuSample, memory: GpuMemory, holders: _Holders, unseen: int | None) -> str | None:
     """Why a generation server may hold more than is known, in words; None where none can."""
     rest = _unaccounted(memory, holders)
-    if rest and gpu.processes is None:
+    if rest and gpu.processes is None and (holders.untold or not holders.self_told):
         return "the driver does not list the processes on this GPU: a generation server may be one"
     suspects = [p for p in holders.silent if p.server is not None or not p.identified]
     if rest and suspects:

@@ -70,12 +70,14 @@ class Host:
         return self._swap
 
 
-class _Label(msgspec.Struct, frozen=True, kw_only=True):
+class Label(msgspec.Struct, frozen=True, kw_only=True):
     """What is told of a process."""
 
     name: str
     server: str | None = None
+    """The kind of generation server that it belongs to."""
     server_pid: int | None = None
+    """Root process of that server."""
     identified: bool = True
     undecided: bool = False
     """Its ports may yet tell that it is a generation server."""
@@ -84,7 +86,7 @@ class _Label(msgspec.Struct, frozen=True, kw_only=True):
 class _Known(msgspec.Struct):
     """A process that was looked up. Moments are of the monotonic clock."""
 
-    label: _Label
+    label: Label
     created: float | None
     """None where the agent cannot see the process."""
     looked_at: float
@@ -138,12 +140,12 @@ class ProcessTable:
                 rested = now - known.looked_at < UNDECIDED_SECONDS
                 if rested or not known.label.undecided:
                     return msgspec.structs.replace(known, verified_at=now)
-            return _Known(_describe(process), created, looked_at=now, verified_at=now)
+            return _Known(describe(process), created, looked_at=now, verified_at=now)
         except psutil.NoSuchProcess:
             # While its memory is being freed, an ended process is listed still, by the name it had.
             if known is not None:
                 return msgspec.structs.replace(known, verified_at=now)
-            label = _Label(name=OUT_OF_SIGHT, identified=False)
+            label = Label(name=OUT_OF_SIGHT, identified=False)
             return _Known(label, None, looked_at=now, verified_at=now)
 
     def _tidy(self, now: float) -> None:
@@ -165,7 +167,7 @@ class _Kind(msgspec.Struct, frozen=True):
     identified: bool = True
 
 
-def _describe(process: psutil.Process) -> _Label:
+def describe(process: psutil.Process) -> Label:
     """Name and server of a process: its own, or of the nearest parent that is one."""
     own = _kind(process)
     server, root = own.server, process.pid if own.server else None
@@ -180,7 +182,7 @@ def _describe(process: psutil.Process) -> _Label:
         undecided = undecided or kind.undecided
         if kind.server is not None:
             server, root = kind.server, parent.pid
-    return _Label(
+    return Label(
         name=TITLES[own.server] if own.server else _name(process),
         server=server,
         server_pid=root,
@@ -190,24 +192,25 @@ def _describe(process: psutil.Process) -> _Label:
 
 
 def _kind(process: psutil.Process) -> _Kind:
-    command_line = _command_line(process)
-    if command_line is None:
+    arguments = command_line(process)
+    if arguments is None:
         return _Kind(identified=not _says_little(process))
-    if not command_line:  # A kernel's own process, or one that is just being started.
+    if not arguments:  # A kernel's own process, or one that is just being started.
         return _Kind(undecided=True)
     cwd = _cwd(process)
-    server = recognise(command_line, cwd=cwd)
-    if server is not None or not plausible(command_line):
+    server = recognise(arguments, cwd=cwd)
+    if server is not None or not plausible(arguments):
         return _Kind(server)
-    ports = _listening_ports(process)
-    server = recognise(command_line, ports or (), cwd)
+    addresses = listening(process)
+    ports = None if addresses is None else {port for _, port in addresses}
+    server = recognise(arguments, ports or (), cwd)
     denied = cwd is None or ports is None
     return _Kind(server, undecided=server is None, identified=server is not None or not denied)
 
 
 def _name(process: psutil.Process) -> str:
     """For people: the program, and of an interpreter the script or module. Never arguments."""
-    command = parse(_command_line(process) or ())
+    command = parse(command_line(process) or ())
     try:
         name = command.title if command.interpreted else process.name()
     except UNTOLD:
@@ -233,8 +236,8 @@ def _parents(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def _command_line(process: psutil.Process) -> list[str] | None:
-    """Its arguments; None where the system does not let the agent read them."""
+def command_line(process: psutil.Process) -> list[str] | None:
+    """A process's arguments; None where the system does not let the agent read them."""
     try:
         return process.cmdline()
     except UNTOLD:
@@ -249,10 +252,13 @@ def _cwd(process: psutil.Process) -> str | None:
         return None
 
 
-def _listening_ports(process: psutil.Process) -> set[int] | None:
-    """TCP ports it listens on; None where the system does not tell. Dear on a busy machine."""
+def listening(process: psutil.Process) -> set[tuple[str, int]] | None:
+    """Addresses and TCP ports it listens on; None where the system does not tell.
+
+    Dear on a busy machine.
+    """
     try:
         connections = process.net_connections(kind="tcp")
     except UNTOLD:
         return None
-    return {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN}
+    return {(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN}

@@ -293,3 +293,61 @@ def test_whatever_the_driver_says_the_figures_add_up() -> None:
             assert (attribution.unseen_bytes or 0) >= 0
             if attribution.others_bytes is not None:
                 assert attribution.others_bytes + attribution.available_bytes == ceiling
+
+
+def test_where_windows_does_not_tell_the_servers_own_figure_counts() -> None:
+    gpu = card(game(None), comfyui(None), used=12, driver_model="wddm")
+    attribution = attribute(gpu, HOST, {100: 7 * GIB})
+    assert attribution is not None
+    assert attribution.available_bytes == (3.75 + 7) * GIB
+    assert attribution.others_bytes == 5 * GIB
+    assert attribution.server_pid == 100
+    assert (attribution.basis, attribution.lower_bound) == ("server", False)
+
+
+def test_a_servers_context_beside_its_models_leaves_no_doubt() -> None:
+    attribution = attribute(card(comfyui(None), used=8, driver_model="wddm"), HOST, {100: 7 * GIB})
+    assert attribution is not None
+    assert not attribution.lower_bound
+    assert attribution.unseen_bytes is None
+
+
+def test_of_two_servers_one_that_does_not_tell_leaves_a_lower_bound() -> None:
+    gpu = card(a1111(None), comfyui(None), used=12, driver_model="wddm")
+    attribution = attribute(gpu, HOST, {100: 7 * GIB, 200: None})
+    assert attribution is not None
+    assert attribution.available_bytes == (3.75 + 7) * GIB
+    assert (attribution.basis, attribution.lower_bound) == ("server", True)
+    assert attribution.why == "Windows does not tell how much A1111 (pid 200) holds"
+
+
+def test_of_two_servers_that_tell_the_one_that_holds_more_counts() -> None:
+    gpu = card(a1111(None), comfyui(None), used=12, driver_model="wddm")
+    attribution = attribute(gpu, HOST, {100: 7 * GIB, 200: 4 * GIB})
+    assert attribution is not None
+    assert attribution.server_pid == 100
+    assert attribution.others_bytes == 5 * GIB
+
+
+def test_what_the_driver_measures_counts_before_what_a_server_says() -> None:
+    attribution = attribute(card(comfyui(9), game(4), used=13), HOST, {100: 2 * GIB})
+    assert attribution is not None
+    assert attribution.available_bytes == 11.75 * GIB
+    assert attribution.basis == "process"
+
+
+def test_under_wsl_where_nobody_is_listed_the_servers_figure_counts() -> None:
+    attribution = attribute(card(used=9, listed=False), HOST, {100: 7 * GIB})
+    assert attribution is not None
+    assert attribution.available_bytes == (6.75 + 7) * GIB
+    assert (attribution.basis, attribution.lower_bound) == ("server", False)
+    assert attribution.server_pid == 100
+
+
+@pytest.mark.parametrize("silent", [{100: None}, {100: 7 * GIB, 200: None}])
+def test_under_wsl_a_server_that_does_not_tell_leaves_a_lower_bound(
+    silent: dict[int, int | None],
+) -> None:
+    attribution = attribute(card(used=9, listed=False), HOST, silent)
+    assert attribution is not None
+    assert attribution.lower_bound

@@ -136,7 +136,7 @@ def _agrees(
 ) -> bool:
     folder = folder_name(command.script or "").strip(".") or base_name(cwd or "")
     options = {argument.split("=")[0] for argument in command.arguments}
-    ports = {*listening_ports, *_asked_ports(command.arguments)}
+    ports = {*listening_ports, *asked_ports(command.arguments)}
     return (
         bool(signature.folder and signature.folder.search(folder.lower()))
         or not signature.options.isdisjoint(options)
@@ -144,7 +144,7 @@ def _agrees(
     )
 
 
-def _asked_ports(arguments: Sequence[str]) -> set[int]:
+def asked_ports(arguments: Sequence[str]) -> set[int]:
     """The port that a command line asks for: ``--port 8188`` or ``--port=8188``."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
     return {
