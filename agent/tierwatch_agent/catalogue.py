@@ -13,15 +13,19 @@ import msgspec
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One metric family as it is exposed. Counters bear their full name, with ``_total``."""
+    """One metric family as it is exposed. Counters bear their full name, with ``_total``.
+
+    Of a histogram, samples are named after its family, with ``_bucket``, ``_sum`` and ``_count``.
+    """
 
     name: str
-    type: Literal["gauge", "counter", "info"]
+    type: Literal["gauge", "counter", "info", "histogram"]
     help: str
     labels: tuple[str, ...] = ()
 
 
 _GPU = ("gpu", "uuid")
+_SERVER = ("server",)
 
 AGENT: dict[str, Metric] = {
     metric.name: metric
@@ -181,6 +185,69 @@ AGENT: dict[str, Metric] = {
             "counter",
             "Xid errors that the driver reported while this agent watched.",
             (*_GPU, "xid"),
+        ),
+        Metric(
+            "tierwatch_server_info",
+            "info",
+            "A generation server's identity.",
+            ("server", "kind", "version"),
+        ),
+        Metric(
+            "tierwatch_server_up",
+            "gauge",
+            "Whether a generation server answers; 0 for five minutes after it has ended.",
+            _SERVER,
+        ),
+        Metric(
+            "tierwatch_server_queue_pending",
+            "gauge",
+            "Jobs that wait in a server's queue.",
+            _SERVER,
+        ),
+        Metric("tierwatch_server_queue_running", "gauge", "Jobs that a server runs.", _SERVER),
+        Metric(
+            "tierwatch_jobs_finished_total",
+            "counter",
+            "Jobs that a server has finished since the agent first saw it, by outcome: success, "
+            "error, oom, interrupted.",
+            (*_SERVER, "outcome"),
+        ),
+        Metric(
+            "tierwatch_images_generated_total",
+            "counter",
+            "Images that a server has generated since the agent first saw it.",
+            _SERVER,
+        ),
+        Metric(
+            "tierwatch_image_pixels_total",
+            "counter",
+            "Pixels of the images that a server has generated since the agent first saw it.",
+            _SERVER,
+        ),
+        Metric(
+            "tierwatch_job_duration_seconds",
+            "histogram",
+            "How long finished jobs ran, as far as their server tells.",
+            _SERVER,
+        ),
+        Metric(
+            "tierwatch_job_progress_ratio",
+            "gauge",
+            "How far the running job is; of several, the one that started first.",
+            _SERVER,
+        ),
+        Metric(
+            "tierwatch_job_seconds_since_progress",
+            "gauge",
+            "How long ago the running job last advanced; of several, the longest.",
+            _SERVER,
+        ),
+        Metric(
+            "tierwatch_job_stalled",
+            "gauge",
+            "1 for the cause why a server's job does not move, 0 for every other: vram, oom, "
+            "spill, hang, unresponsive, gpu.",
+            (*_SERVER, "cause"),
         ),
         Metric("tierwatch_host_cpu_ratio", "gauge", "Share of the host's CPU time in use."),
         Metric("tierwatch_host_memory_total_bytes", "gauge", "The host's RAM."),

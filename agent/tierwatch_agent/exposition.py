@@ -9,16 +9,32 @@ prometheus_client's own parsers and with promtool.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import get_args
 
 from tierwatch_agent.catalogue import AGENT, Metric
-from tierwatch_agent.snapshot import GpuSample, HostSample, MachineSnapshot, SourceState
+from tierwatch_agent.snapshot import (
+    DURATION_BOUNDS,
+    GpuSample,
+    HostSample,
+    JobTotals,
+    MachineSnapshot,
+    Outcome,
+    ServerSample,
+    SourceState,
+    StallCause,
+)
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _Labels = str
 """Rendered label pairs without the braces: ``gpu="0",uuid="GPU-1"``."""
-_Family = list[tuple[_Labels, "float | int"]]
+_Family = list[tuple[str, _Labels, "float | int"]]
+"""Of each sample the suffix to its family's name, which only a histogram's have; labels, value."""
+
+_OUTCOMES: tuple[str, ...] = get_args(Outcome)
+_CAUSES: tuple[str, ...] = get_args(StallCause)
+_BOUNDS = (*(repr(bound) for bound in DURATION_BOUNDS), "+Inf")
 
 
 def render(
@@ -31,6 +47,8 @@ def render(
         _source(families, source)
     for gpu in snapshot.gpus:
         _gpu(families, gpu)
+    for server in snapshot.servers:
+        _server(families, server, snapshot.taken_at)
     if snapshot.host is not None:
         _host(families, snapshot.host)
     return _document(families.samples, openmetrics=openmetrics, names=names)
@@ -42,9 +60,9 @@ class _Families:
     def __init__(self) -> None:
         self.samples: dict[str, _Family] = {name: [] for name in AGENT}
 
-    def add(self, name: str, value: float | None, labels: _Labels = "") -> None:
+    def add(self, name: str, value: float | None, labels: _Labels = "", suffix: str = "") -> None:
         if value is not None:
-            self.samples[name].append((labels, value))
+            self.samples[name].append((suffix, labels, value))
 
 
 def _machine(families: _Families, snapshot: MachineSnapshot) -> None:
@@ -118,6 +136,42 @@ def _gpu_memory(families: _Families, gpu: GpuSample, labels: _Labels) -> None:
         add("tierwatch_gpu_memory_used_peak_bytes", peak, f'{labels},window="{window}"')
 
 
+def _server(families: _Families, server: ServerSample, taken_at: float) -> None:
+    add = families.add
+    labels = _labels(server=server.id)
+    identity = _labels(kind=server.kind, version=server.version or "")
+    add("tierwatch_server_info", 1, f"{labels},{identity}")
+    add("tierwatch_server_up", int(server.state == "up"), labels)
+    add("tierwatch_server_queue_pending", server.queue_pending, labels)
+    add("tierwatch_server_queue_running", server.queue_running, labels)
+    _totals(families, server.totals, labels)
+    for cause in _CAUSES:
+        stalled = server.stall is not None and server.stall.cause == cause
+        add("tierwatch_job_stalled", int(stalled), f'{labels},cause="{cause}"')
+    if server.jobs:
+        oldest = min(server.jobs, key=lambda job: job.started_at or taken_at)
+        add("tierwatch_job_progress_ratio", oldest.progress_ratio, labels)
+        moved = [job.progressed_at for job in server.jobs if job.progressed_at is not None]
+        waited = max(0.0, taken_at - min(moved)) if moved else None
+        add("tierwatch_job_seconds_since_progress", waited, labels)
+
+
+def _totals(families: _Families, totals: JobTotals, labels: _Labels) -> None:
+    add = families.add
+    finished: Mapping[str, int] = {**totals.finished}
+    for outcome in _OUTCOMES:
+        jobs = finished.get(outcome, 0)
+        add("tierwatch_jobs_finished_total", jobs, f'{labels},outcome="{outcome}"')
+    add("tierwatch_images_generated_total", totals.images, labels)
+    add("tierwatch_image_pixels_total", totals.pixels, labels)
+    histogram = "tierwatch_job_duration_seconds"
+    counts = totals.durations or (0,) * len(_BOUNDS)
+    for bound, count in zip(_BOUNDS, counts, strict=True):
+        add(histogram, count, f'{labels},le="{bound}"', "_bucket")
+    add(histogram, totals.duration_seconds, labels, "_sum")
+    add(histogram, counts[-1], labels, "_count")
+
+
 def _host(families: _Families, host: HostSample) -> None:
     families.add("tierwatch_host_cpu_ratio", host.cpu_ratio)
     families.add("tierwatch_host_memory_total_bytes", host.memory_total_bytes)
@@ -135,8 +189,8 @@ def _document(
         if family and (not names or name in names):
             lines.extend(_heads[openmetrics][name])
             lines.extend(
-                f"{name}{{{labels}}} {value!r}" if labels else f"{name} {value!r}"
-                for labels, value in family
+                f"{name}{suffix}{{{labels}}} {value!r}" if labels else f"{name} {value!r}"
+                for suffix, labels, value in family
             )
     if openmetrics:
         lines.append("# EOF")

@@ -8,9 +8,13 @@ from tierwatch_agent.snapshot import (
     GpuMemory,
     GpuSample,
     HostSample,
+    JobTotals,
     MachineSnapshot,
     Process,
+    RunningJob,
+    ServerSample,
     SourceState,
+    Stall,
 )
 
 MIB = 2**20
@@ -65,6 +69,34 @@ HOST = HostSample(
     booted_at=1_790_000_000.0,
 )
 
+COMFYUI = ServerSample(
+    id="comfyui-8188",
+    kind="comfyui",
+    version="0.27.0",
+    pid=300,
+    gpus=("GPU-4080",),
+    queue_pending=4,
+    queue_running=1,
+    jobs=(
+        RunningJob(
+            id="a-job",
+            started_at=1_794_999_900.5,
+            step=5,
+            steps=20,
+            progress_ratio=0.25,
+            progressed_at=1_794_999_990.0,
+        ),
+    ),
+    stall=Stall(cause="hang", since=1_794_999_990.0, evidence="no step for 10 s", job="a-job"),
+    totals=JobTotals(
+        finished={"success": 40, "oom": 2},
+        images=84,
+        pixels=84 * 1024 * 1024,
+        duration_seconds=312.5,
+        durations=(0, 1, 10, 38, 40, 40, 42, 42, 42, 42, 42, 42),
+    ),
+)
+
 NVML_UP = SourceState(
     name="nvml",
     state="up",
@@ -74,7 +106,11 @@ NVML_UP = SourceState(
 )
 
 
-def machine(*gpus: GpuSample, sources: tuple[SourceState, ...] = ()) -> MachineSnapshot:
+def machine(
+    *gpus: GpuSample,
+    servers: tuple[ServerSample, ...] = (COMFYUI,),
+    sources: tuple[SourceState, ...] = (),
+) -> MachineSnapshot:
     """A machine with these GPUs at one moment."""
     return MachineSnapshot(
         schema=SCHEMA,
@@ -86,5 +122,6 @@ def machine(*gpus: GpuSample, sources: tuple[SourceState, ...] = ()) -> MachineS
         os="linux",
         host=HOST,
         gpus=gpus,
+        servers=servers,
         sources=sources or (NVML_UP,),
     )

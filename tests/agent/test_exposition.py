@@ -13,10 +13,10 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from tests.agent.snapshots import MIB, RTX_4080_SUPER, machine
+from tests.agent.snapshots import COMFYUI, MIB, RTX_4080_SUPER, machine
 from tierwatch_agent.catalogue import AGENT
 from tierwatch_agent.exposition import render
-from tierwatch_agent.snapshot import MachineSnapshot, SourceState
+from tierwatch_agent.snapshot import JobTotals, MachineSnapshot, ServerSample, SourceState
 
 Labels = frozenset[tuple[str, str]]
 Parser = Callable[[str], Iterable[Metric]]
@@ -36,18 +36,24 @@ def value(snapshot: MachineSnapshot, name: str, **labels: str) -> float | None:
     return samples(render(snapshot)).get((name, frozenset(labels.items())))
 
 
+def family_of(sample: str) -> str:
+    """The catalogue's name for a sample's: a histogram has several."""
+    return sample if sample in AGENT else sample.rpartition("_")[0]
+
+
 def test_a_machine_with_everything_exposes_every_family_of_the_catalogue() -> None:
-    exposed = {name for name, _ in samples(render(machine(RTX_4080_SUPER)))}
+    exposed = {family_of(name) for name, _ in samples(render(machine(RTX_4080_SUPER)))}
     assert exposed == set(AGENT)
 
 
 def test_labels_and_types_are_the_catalogue_s() -> None:
     for family in parse_openmetrics(render(machine(RTX_4080_SUPER), openmetrics=True).decode()):
         for sample in family.samples:
-            metric = AGENT[sample.name]
+            metric = AGENT[family_of(sample.name)]
             assert family.type == metric.type
             assert family.documentation == metric.help
-            assert tuple(sample.labels) == metric.labels
+            bound = ("le",) if sample.name.endswith("_bucket") else ()
+            assert tuple(sample.labels) == (*metric.labels, *bound)
 
 
 def test_text_and_openmetrics_tell_the_same() -> None:
@@ -90,6 +96,58 @@ def test_a_machine_without_gpus_still_says_who_it_is_and_which_sources_answer() 
     assert value(snapshot, "tierwatch_source_up", source="nvml") is None
     assert value(snapshot, "tierwatch_source_up", source="amdgpu") == 0
     assert b'tierwatch_machine_info{machine="render-01"' in render(snapshot)
+
+
+SERVER = {"server": "comfyui-8188"}
+
+
+def test_a_server_s_jobs_are_told() -> None:
+    snapshot = machine(RTX_4080_SUPER)
+    assert value(snapshot, "tierwatch_server_up", **SERVER) == 1
+    assert value(snapshot, "tierwatch_server_queue_pending", **SERVER) == 4
+    finished = "tierwatch_jobs_finished_total"
+    assert value(snapshot, finished, **SERVER, outcome="success") == 40
+    assert value(snapshot, finished, **SERVER, outcome="oom") == 2
+    assert value(snapshot, finished, **SERVER, outcome="error") == 0
+    assert value(snapshot, "tierwatch_image_pixels_total", **SERVER) == 84 * 1024 * 1024
+    assert value(snapshot, "tierwatch_job_progress_ratio", **SERVER) == 0.25
+    assert value(snapshot, "tierwatch_job_seconds_since_progress", **SERVER) == 10.5
+    assert value(snapshot, "tierwatch_job_stalled", **SERVER, cause="hang") == 1
+    assert value(snapshot, "tierwatch_job_stalled", **SERVER, cause="vram") == 0
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+def test_durations_are_a_histogram(openmetrics: bool) -> None:
+    text = render(machine(), openmetrics=openmetrics).decode()
+    parse = parse_openmetrics if openmetrics else parse_text
+    (family,) = [f for f in parse(text) if f.name == "tierwatch_job_duration_seconds"]
+    buckets = [(s.labels["le"], s.value) for s in family.samples if s.name.endswith("_bucket")]
+    assert buckets[0] == ("1.0", 0)
+    assert buckets[3] == ("10.0", 38)
+    assert buckets[-1] == ("+Inf", 42)
+    assert len(buckets) == 12
+    rest = {s.name: s.value for s in family.samples if "le" not in s.labels}
+    assert rest == {
+        "tierwatch_job_duration_seconds_sum": 312.5,
+        "tierwatch_job_duration_seconds_count": 42,
+    }
+
+
+def test_a_server_that_does_not_answer_is_there_and_down_and_keeps_its_totals() -> None:
+    down = ServerSample(id=COMFYUI.id, kind="comfyui", state="down", totals=COMFYUI.totals)
+    snapshot = machine(servers=(down,))
+    assert value(snapshot, "tierwatch_server_up", **SERVER) == 0
+    assert value(snapshot, "tierwatch_server_queue_pending", **SERVER) is None
+    assert value(snapshot, "tierwatch_jobs_finished_total", **SERVER, outcome="success") == 40
+
+
+def test_a_server_that_finished_nothing_yet_begins_at_zero() -> None:
+    fresh = msgspec.structs.replace(COMFYUI, totals=JobTotals(), jobs=(), stall=None)
+    snapshot = machine(servers=(fresh,))
+    assert value(snapshot, "tierwatch_jobs_finished_total", **SERVER, outcome="oom") == 0
+    assert value(snapshot, "tierwatch_job_duration_seconds_count", **SERVER) == 0
+    assert value(snapshot, "tierwatch_job_duration_seconds_bucket", **SERVER, le="+Inf") == 0
+    assert value(snapshot, "tierwatch_job_progress_ratio", **SERVER) is None
 
 
 def test_names_filter_families() -> None:
