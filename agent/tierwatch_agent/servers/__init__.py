@@ -20,6 +20,7 @@ SERVERS: dict[str, str] = {
     "sdnext": "tierwatch_agent.servers.sdnext:SdNext",
     "invokeai": "tierwatch_agent.servers.invokeai:InvokeAI",
     "swarmui": "tierwatch_agent.servers.swarmui:SwarmUI",
+    "simulated": "tierwatch_agent.servers.simulated:SimulatedServer",
 }
 """Kind to ``module:Class``, imported when the first server of its kind is found."""
 
