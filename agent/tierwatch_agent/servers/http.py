@@ -119,6 +119,8 @@ class Client:
                 raise TooLarge(f"{path} answers with more than {largest_bytes} bytes")
             if time.monotonic() > until:
                 raise TimeoutError
+        # Read to its end, it still counts as open: the connection would take no further request.
+        answer.close()
         if answer.will_close:
             self.close()
         return answer.status, bytes(text)
