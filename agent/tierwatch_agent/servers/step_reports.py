@@ -6,6 +6,7 @@ import threading
 
 import msgspec
 
+from tierwatch_agent.servers.comfyui_jobs import job_id
 from tierwatch_agent.servers.step_pace import StepPace
 
 LARGEST_COUNT = 64
@@ -15,7 +16,8 @@ LARGEST_COUNT = 64
 class StepReport(msgspec.Struct, frozen=True, kw_only=True):
     """The latest of one server: where its running prompt is."""
 
-    prompt_id: str
+    job: str
+    """The id of its job."""
     at: float
     """When it last advanced: a step, or another node."""
     step: int | None = None
@@ -40,12 +42,13 @@ class StepReports:
             if before is None and len(self._latest) >= LARGEST_COUNT:
                 oldest = next(iter(self._latest))
                 del self._latest[oldest], self._paces[oldest]
-            if before is None or before.prompt_id != prompt_id:
+            job = job_id(prompt_id)
+            if before is None or before.job != job:
                 self._paces[port] = StepPace()
             pace = self._paces[port]
             pace.advance(step, steps, at)
             self._latest[port] = StepReport(
-                prompt_id=prompt_id,
+                job=job,
                 at=at,
                 step=pace.step,
                 steps=pace.steps,
