@@ -21,6 +21,8 @@ _NEAR_ZERO_BYTES = 256 * 2**20
 _NEAR_ZERO_SHARE = 0.03
 _BUSY = 0.9
 _LOW_POWER = 0.6
+_WORKING = 0.5
+_WORKING_POWER = 0.4
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +73,13 @@ def overflow(evidence: Evidence, ordinary: int | None) -> tuple[str, ...]:
             words.append(f"the PCIe link carries {link:.1f} GB/s while it samples")
             words += work_words(gpu)
     return tuple(words)
+
+
+def at_work(gpu: GpuSample) -> bool:
+    """Whether the GPU computes: busy, and at a power that a waiting kernel does not draw."""
+    power, limit = gpu.power_watts, gpu.power_limit_watts
+    draws = power >= _WORKING_POWER * limit if power and limit else True
+    return draws and (gpu.utilization_ratio or 0) >= _WORKING
 
 
 def memory_words(evidence: Evidence, *, with_holders: bool) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tierwatch_agent.pace import kind_of
+from tierwatch_agent.pace import described
 from tierwatch_agent.snapshot import JobRecord
 
 QUIET_SECONDS = 600.0
@@ -70,10 +70,10 @@ def remembered(
         if record.outcome == "success" and (death is None or record.ended_at >= death.at):
             death = None
         elif record.outcome == "oom":
-            death = _death(death, record.id, record.ended_at, kind_of(record))
+            death = _death(death, record.id, record.ended_at, described(record))
         if suspect is not None and record.id == suspect[0]:
             if record.outcome == "error":
-                death = _death(death, record.id, record.ended_at, kind_of(record))
+                death = _death(death, record.id, record.ended_at, described(record))
             suspect = None
     if suspect is not None:
         job, at = suspect

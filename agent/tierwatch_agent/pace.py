@@ -18,8 +18,6 @@ from tierwatch_agent.wording import pace as said
 
 LEAST_SECONDS = 30.0
 """The shortest wait between steps that is worth a word, however fast the steps were."""
-WAIT_SECONDS = 10.0
-"""The shortest wait that counts as a slow step."""
 STEPS_ALLOWED = 10.0
 """How many of its own steps a job may take over one."""
 TIMES_ALLOWED = 3.0
@@ -42,7 +40,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     kind: str
-    """Model and size: what its pace is compared by."""
+    """Model and size, which its pace is compared by; empty where not all of it is known."""
     began_at: float
     """When its stage began."""
     moved_at: float
@@ -95,11 +93,12 @@ def follow(
         else:
             run, usual = _followed(run, job, now, usual)
             runs.append(run)
+    succeeded = {record.id for record in finished if record.outcome == "success"}
     for run in before.values():
-        usual = _learnt_stage(usual, run, now)
+        usual = _learnt_stage(usual, run, now, went_on=run.id in succeeded)
     for record in finished:
         if record.outcome == "success" and record.duration_seconds and record.images != 0:
-            usual = _learnt(usual, f"job {kind_of(record)}", record.duration_seconds)
+            usual = _learnt(usual, f"job {_kind(record)}", record.duration_seconds)
     return Pace(at=now, runs=tuple(runs), usual=usual)
 
 
@@ -132,23 +131,21 @@ def allowance(pace: Pace, run: Run, stall_after: float) -> Allowance:
 
 def usual_step(pace: Pace, run: Run) -> float | None:
     """Seconds per step that earlier jobs of its kind took in this stage."""
-    past = pace.usual.get(f"{run.unit} {run.stage} {run.kind}")
+    past = pace.usual.get(f"{run.unit} {run.stage} {run.kind}") if run.kind else None
     return _median(past) if past else None
 
 
-def current_step(run: Run, now: float) -> float | None:
-    """Seconds per step over its last three moves, or since the last where that is longer by far."""
-    recent = _slope(run.marks[-4], run.marks[-1]) if len(run.marks) > 3 else None
-    waited = now - run.moved_at
-    if run.phase == "stepping" and waited >= WAIT_SECONDS:
-        return max(recent or 0.0, waited)
-    return recent
+def current_step(run: Run) -> float | None:
+    """Seconds per step of the fastest of its last three moves: one hiccup makes no slow job."""
+    if len(run.marks) <= 3:
+        return None
+    return min(_slope(run.marks[i - 1], run.marks[i]) for i in (-3, -2, -1))
 
 
-def slowness(pace: Pace, run: Run, now: float) -> float | None:
+def slowness(pace: Pace, run: Run) -> float | None:
     """How many times its usual pace, or its own best, a step takes now; None while unknown."""
     usual = usual_step(pace, run) or run.best
-    current = current_step(run, now)
+    current = current_step(run)
     return current / usual if current is not None and usual else None
 
 
@@ -165,11 +162,15 @@ def completed(job: RunningJob, pace: Pace, run: Run) -> RunningJob:
     )
 
 
-def kind_of(job: RunningJob | JobRecord) -> str:
-    """Model and size in words; empty where a server tells neither."""
+def described(job: RunningJob | JobRecord) -> str:
+    """Model and size in words, as far as a server tells them."""
     size = f"{job.width} × {job.height}" if job.width and job.height else ""
     batch = f"batch of {job.batch}" if job.batch and job.batch > 1 else ""
     return ", ".join(filter(None, (job.model, size, batch)))
+
+
+def _kind(job: RunningJob | JobRecord) -> str:
+    return described(job) if job.model and job.width and job.height else ""
 
 
 def _begun(job: RunningJob, now: float) -> Run:
@@ -177,7 +178,7 @@ def _begun(job: RunningJob, now: float) -> Run:
     moved_at = min(now, job.progressed_at) if job.progressed_at is not None else now
     return Run(
         id=job.id,
-        kind=kind_of(job),
+        kind=_kind(job),
         began_at=min(now, job.started_at) if job.started_at is not None else now,
         moved_at=moved_at,
         phase=_phase(position, end),
@@ -199,11 +200,11 @@ def _followed(
     if stands and not news:
         return run, usual
     at = min(now, told) if told is not None and news else now
-    kind = kind_of(job)
+    kind = _kind(job)
     if position is None or stands:
         return msgspec.structs.replace(run, moved_at=at, progressed_at=at, kind=kind), usual
     if run.position is not None and (position < run.position or end != run.end):
-        usual = _learnt_stage(usual, run, at)
+        usual = _learnt_stage(usual, run, at, went_on=True)
         stage = min(run.stage + 1, _LAST_STAGE)
         run = msgspec.structs.replace(
             run, stage=stage, began_at=at, phase="starting", marks=(), own=None, best=None
@@ -257,14 +258,15 @@ def _postponed(run: Run, seconds: float) -> Run:
 
 
 def _learnt_stage(
-    usual: dict[str, tuple[float, ...]], run: Run, now: float
+    usual: dict[str, tuple[float, ...]], run: Run, now: float, *, went_on: bool
 ) -> dict[str, tuple[float, ...]]:
-    """What a stage that ended tells: its pace, and how long it took after its last step."""
-    if run.stalled:
-        return usual
-    if run.own is not None and len(run.marks) > 2:
+    """What a stage that ended tells: its pace, and how long it took after its last step.
+
+    Of one that seemed to stall: only that the wait was none, if the job went on by itself.
+    """
+    if run.kind and not run.stalled and run.own is not None and len(run.marks) > 2:
         usual = _learnt(usual, f"{run.unit} {run.stage} {run.kind}", run.own)
-    if run.phase == "finishing":
+    if run.phase == "finishing" and (went_on or not run.stalled):
         usual = _learnt(usual, f"finish {run.stage} {run.kind}", now - run.moved_at)
     return usual
 

@@ -16,9 +16,9 @@ from tierwatch_agent.evidence import (
     memory_words,
     overflow,
     pressed,
-    shared_bytes,
     work_words,
 )
+from tierwatch_agent.gpu_past import HARDWARE_XIDS, GpuPast, looked
 from tierwatch_agent.out_of_memory import OutOfMemory, remembered
 from tierwatch_agent.pace import (
     Allowance,
@@ -41,6 +41,10 @@ UNANSWERED_SECONDS = 60.0
 """How long a server may be silent while its job steps; while it loads or finishes, the bound."""
 BROKEN_SECONDS = 15.0
 """How long no step must have come since a GPU was lost or reported an error of its hardware."""
+WORKING_TIMES = 5.0
+"""How many times as long a job that tells no steps may take while its GPU is at work."""
+WORKING_SECONDS = 30.0
+"""How lately the GPU must have been seen at work for that."""
 SPILL_RATIO = 3.0
 """How many times its usual pace a job takes that is said to spill, or to be slowed down by heat."""
 RECOVERED_RATIO = 2.0
@@ -48,8 +52,6 @@ RECOVERED_RATIO = 2.0
 SPILL_SECONDS = 5.0
 """How long the evidence of an overflow must hold."""
 
-_HARDWARE_XIDS = frozenset({48, 62, 64, 74, 79, 94, 95, 119, 120})
-"""Not 13, 31, 43 and 45: a program's own faults."""
 _HEAT = ("hw_thermal_slowdown", "sw_thermal_slowdown", "hw_slowdown", "hw_power_brake_slowdown")
 
 
@@ -57,15 +59,10 @@ class PaceMemory(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of one server from judgement to judgement; small and serialisable."""
 
     pace: Pace = Pace()
-    memory: OutOfMemory = OutOfMemory()
-    gpu: str | None = None
-    """UUID of the GPU that it was seen with."""
-    hardware_errors: int = 0
-    hardware_error_at: float | None = None
-    ordinary_shared_bytes: int | None = None
-    """Shared memory of its processes while it ran at its usual pace."""
-    overflow_since: float | None = None
+    out_of_memory: OutOfMemory = OutOfMemory()
+    gpu: GpuPast = GpuPast()
     stall: Stall | None = None
+    """As it was last judged."""
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +88,7 @@ def judge(
     if silent and evidence.alive is False:
         before = Pace(at=now, usual=before.usual)
     pace = before if silent else follow(before, evidence.jobs, evidence.finished, now)
-    ratios = [slowness(pace, run, now) for run in pace.runs]
+    ratios = [slowness(pace, run) for run in pace.runs]
     memory = _noticed(memory, evidence, before, pace, ratios, now)
     stall = None
     if silent:
@@ -127,34 +124,19 @@ def _noticed(
     now: float,
 ) -> PaceMemory:
     """The memory after what this evidence adds to it."""
-    gpu, errors = evidence.gpu, memory.hardware_errors
-    uuid, error_at = memory.gpu, memory.hardware_error_at
-    if gpu is not None:
-        errors = sum(n for xid, n in (gpu.xid_errors or {}).items() if xid in _HARDWARE_XIDS)
-        if gpu.uuid == uuid and errors > memory.hardware_errors:
-            error_at = now
-        uuid = gpu.uuid
-    shared = shared_bytes(evidence)
     known = [ratio for ratio in ratios if ratio is not None]
-    ordinary = memory.ordinary_shared_bytes
-    if shared is not None and known and max(known) < RECOVERED_RATIO:
-        ordinary = shared
-    overflows = overflow(evidence, ordinary) if known else ()
+    usual_pace = max(known) < RECOVERED_RATIO if known else None
     return PaceMemory(
         pace=pace,
-        memory=remembered(
-            memory.memory,
+        out_of_memory=remembered(
+            memory.out_of_memory,
             evidence.finished,
             evidence.out_of_memory_total,
-            tuple(run.id for run in before.runs),
-            tuple(run.id for run in pace.runs),
+            tuple([run.id for run in before.runs]),
+            tuple([run.id for run in pace.runs]),
             now,
         ),
-        gpu=uuid,
-        hardware_errors=errors,
-        hardware_error_at=error_at,
-        ordinary_shared_bytes=ordinary,
-        overflow_since=None if not overflows else memory.overflow_since or now,
+        gpu=looked(memory.gpu, evidence, usual_pace=usual_pace, now=now),
         stall=memory.stall,
     )
 
@@ -170,7 +152,7 @@ def _of_run(
     """Whether one running job stalls."""
     allowed = allowance(memory.pace, run, stall_after)
     waited = now - run.moved_at
-    stands = waited > allowed.seconds
+    stands = waited > allowed.seconds * _patience(memory.gpu, run, now)
     before = memory.stall if memory.stall and memory.stall.job == run.id else None
     if broken := _broken(evidence.gpu, memory, run, waited, stands, now):
         words = (_stillness(run, waited, allowed), broken)
@@ -188,16 +170,22 @@ def _of_run(
     return _slow(evidence, memory, run, now if since is None else since, now)
 
 
+def _patience(gpu: GpuPast, run: Run, now: float) -> float:
+    """How many times the allowance a run has: more where nothing but its GPU shows that it runs."""
+    lately = gpu.worked_at is not None and now - gpu.worked_at <= WORKING_SECONDS
+    return WORKING_TIMES if lately and run.phase != "stepping" else 1.0
+
+
 def _slow(
     evidence: Evidence, memory: PaceMemory, run: Run, since: float, now: float
 ) -> Stall | None:
     """A job far below its pace: for an overflow of memory or heat, if there is evidence of one."""
     usual = usual_step(memory.pace, run) or run.best or 0.0
-    current = current_step(run, now) or 0.0
+    current = current_step(run) or 0.0
     pace = f"{said(current)} a {run.unit}, usually {said(usual)}"
-    held = memory.overflow_since
+    held = memory.gpu.overflow_since
     if held is not None and now - held >= SPILL_SECONDS:
-        shown = overflow(evidence, memory.ordinary_shared_bytes)
+        shown = overflow(evidence, memory.gpu.ordinary_shared_bytes)
         words = (pace, *shown, *free_words(evidence.gpu))
         return _stall("spill", since, words, run.id)
     reasons = evidence.gpu.throttle_reasons if evidence.gpu is not None else None
@@ -225,9 +213,9 @@ def _broken(
         return f"its GPU is lost: {gpu.detail}" if gpu.detail else "its GPU is lost"
     if gpu.state == "unreadable" and stands:
         return f"its GPU cannot be read: {gpu.detail}" if gpu.detail else "its GPU cannot be read"
-    at = memory.hardware_error_at
+    at = memory.gpu.hardware_error_at
     if at is not None and at >= run.moved_at and now - at >= BROKEN_SECONDS:
-        xids = [str(xid) for xid in sorted(gpu.xid_errors or {}) if xid in _HARDWARE_XIDS]
+        xids = [str(xid) for xid in sorted(gpu.xid_errors or {}) if xid in HARDWARE_XIDS]
         return f"{said(now - at)} ago its GPU reported an error of its hardware (Xid {xids[-1]})"
     return None
 
@@ -249,7 +237,7 @@ def _unanswered(evidence: Evidence, pace: Pace, now: float, stall_after: float) 
 
 
 def _out_of_memory(evidence: Evidence, memory: PaceMemory, now: float) -> Stall | None:
-    last = memory.memory.last(now)
+    last = memory.out_of_memory.last(now)
     if last is None:
         return None
     words = (last.said, *memory_words(evidence, with_holders=True))
