@@ -57,11 +57,15 @@ def stalled(snapshot: MachineSnapshot) -> tuple[str | None, tuple[str, ...]]:
     )
     if not found:
         return None, ()
-    told = [reason for stall, server in found for reason in _reasons(stall, server, snapshot)]
-    # The first's own sentence is the headline, unless there is more to its evidence.
     first, server = found[0]
-    headline = _headline(first, server, snapshot)
-    return headline, tuple(reason for reason in told if reason != sentence(headline))
+    headline = f"{_said(first, server, snapshot)}: {first.evidence.partition('; ')[0]}"
+    rest = first.evidence.partition("; ")[2]
+    told = [sentence(rest)] if rest else []
+    told += _advice(first, server, snapshot)
+    for stall, server in found[1:]:
+        told.append(sentence(f"{_said(stall, server, snapshot)}: {stall.evidence}"))
+        told += _advice(stall, server, snapshot)
+    return headline, tuple(told)
 
 
 def servers_down(snapshot: MachineSnapshot) -> tuple[str, ...]:
@@ -74,18 +78,14 @@ def servers_down(snapshot: MachineSnapshot) -> tuple[str, ...]:
     )
 
 
-def _headline(stall: Stall, server: ServerSample, snapshot: MachineSnapshot) -> str:
-    return f"{_said(stall, server, snapshot)}: {stall.evidence.partition(';')[0]}"
-
-
 def _said(stall: Stall, server: ServerSample, snapshot: MachineSnapshot) -> str:
     name = name_of(server, snapshot.servers)
     job = "A reported job" if server.kind == REPORTED else f"{name}'s job"
     return _SAID[stall.cause].format(name=name, job=job)
 
 
-def _reasons(stall: Stall, server: ServerSample, snapshot: MachineSnapshot) -> Iterator[str]:
-    yield sentence(f"{_said(stall, server, snapshot)}: {stall.evidence}")
+def _advice(stall: Stall, server: ServerSample, snapshot: MachineSnapshot) -> Iterator[str]:
+    """The cause in words, and what would help."""
     yield _CAUSES[stall.cause]
     gpu = next((g for g in snapshot.gpus if g.uuid in server.gpus[:1]), None)
     if stall.cause in _MEMORY and gpu is not None and (holder := _foreign(gpu)):

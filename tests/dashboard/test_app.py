@@ -10,7 +10,7 @@ from tests.dashboard.doubles import Fleet, Studio
 from tests.dashboard.studio import at, view
 from tierwatch_dashboard.app import create_app
 
-PAGES = ["/", "/machines/render-03", "/machines/server-a100", "/machines/nobody"]
+PAGES = ["/", "/jobs", "/machines/render-03", "/machines/server-a100", "/machines/nobody"]
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import msgspec
 import pytest
 
 from tests.fakes.agents import GIB, gpu, snapshot
-from tierwatch_agent.snapshot import GpuSample
+from tierwatch_agent.snapshot import GpuSample, JobRecord
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.history import GpuPoint
 from tierwatch_dashboard.history.jobs import FinishedJob
@@ -144,6 +145,66 @@ def test_the_oldest_is_given_up_where_the_store_is_away_too_long(
     assert recorder.health().dropped == 3
     assert recorder.health().written == 5
     assert recorder.health().failures == 8
+
+
+def told(at: float, *jobs: JobRecord, taken_at: float | None = None) -> Reading:
+    reading = heard(at, taken_at=taken_at)
+    assert reading.snapshot
+    seen = msgspec.structs.replace(reading.snapshot, jobs=jobs)
+    return msgspec.structs.replace(reading, snapshot=seen)
+
+
+def job(id_: str, ended_at: float) -> JobRecord:
+    return JobRecord(
+        id=id_, server="comfyui-8188", outcome="success", ended_at=ended_at, started_at=ended_at - 9
+    )
+
+
+def test_a_job_that_each_snapshot_tells_is_handed_over_once(
+    recorder: Recorder, store: Store
+) -> None:
+    first, second = job("1", 90.0), job("2", 103.0)
+    recorder.take(told(100.0, first))
+    recorder.take(told(105.0, first, second))
+    recorder.write()
+    recorder.take(told(110.0, first, second))
+    recorder.write()
+    assert store.jobs == [
+        FinishedJob(machine="a", job=first),
+        FinishedJob(machine="a", job=second),
+    ]
+
+
+def test_a_job_is_handed_over_again_where_it_could_not_be_written(
+    recorder: Recorder, store: Store
+) -> None:
+    store.fault = OSError("disk full")
+    recorder.take(told(100.0, job("1", 90.0)))
+    with pytest.raises(OSError, match="disk full"):
+        recorder.write()
+    store.fault = None
+    recorder.write()
+    recorder.write()
+    assert [each.job.id for each in store.jobs] == ["1"]
+
+
+def test_jobs_of_a_machine_whose_clock_is_wrong_are_in_their_place(
+    recorder: Recorder, store: Store
+) -> None:
+    at = 1_795_521_600.0
+    recorder.take(told(at, job("1", 60.0), job("lead", 150.0), taken_at=100.0))
+    recorder.write()
+    assert [(each.job.id, each.job.started_at, each.job.ended_at) for each in store.jobs] == [
+        ("1", at - 49, at - 40),
+        ("lead", at + 41, at),
+    ]
+
+
+def test_a_job_of_no_sensible_moment_holds_up_no_other(recorder: Recorder, store: Store) -> None:
+    at = 1_795_521_600.0
+    recorder.take(told(at, job("long ago", -1e300), job("now", at)))
+    recorder.write()
+    assert [each.job.id for each in store.jobs] == ["now"]
 
 
 def verdict(state: Literal["down", "ok"], since: float) -> Verdict:

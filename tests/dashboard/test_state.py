@@ -9,7 +9,13 @@ import msgspec
 import pytest
 
 from tests.fakes.agents import GIB, gpu, snapshot
-from tierwatch_agent.snapshot import GpuSample, MachineSnapshot
+from tierwatch_agent.snapshot import (
+    GpuSample,
+    JobRecord,
+    MachineSnapshot,
+    RunningJob,
+    ServerSample,
+)
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.fleet.state import FleetState, MachineView
 from tierwatch_dashboard.inventory import Inventory, Machine
@@ -65,6 +71,15 @@ class Studio:
 @pytest.fixture
 def studio() -> Studio:
     return Studio()
+
+
+def hear_job(studio: Studio, job: RunningJob, *finished: JobRecord) -> None:
+    studio.at += 5
+    server = ServerSample(id="comfyui-8188", kind="comfyui", jobs=(job,))
+    seen = msgspec.structs.replace(
+        snapshot("a", taken_at=studio.at - 0.4, gpus=(gpu(),)), servers=(server,), jobs=finished
+    )
+    studio.state.receive(Reading(machine="a", at=studio.at, snapshot=seen))
 
 
 def test_a_reading_is_judged_at_once(studio: Studio) -> None:
@@ -168,6 +183,22 @@ def test_only_the_rows_that_changed_come_after_a_version(studio: Studio) -> None
     assert [v.machine.id for v in studio.state.views_since(version)] == ["b"]
     assert studio.see("b").row_version == studio.state.version > version
     assert len(studio.state.views_since(0)) == 2
+
+
+def test_a_step_and_a_finished_job_raise_the_version_and_finer_paces_do_not(
+    studio: Studio,
+) -> None:
+    job = RunningJob(id="1", step=3, steps=20, seconds_per_step=0.8012)
+    hear_job(studio, job)
+    version = studio.state.version
+    hear_job(studio, msgspec.structs.replace(job, seconds_per_step=0.8009, progressed_at=1.0))
+    assert studio.state.version == version
+    hear_job(studio, msgspec.structs.replace(job, step=4))
+    assert [view.machine.id for view in studio.state.views_since(version)] == ["a"]
+    version = studio.state.version
+    done = JobRecord(id="0", server="comfyui-8188", outcome="success", ended_at=9_000.0)
+    hear_job(studio, msgspec.structs.replace(job, step=4), done)
+    assert studio.state.version > version
 
 
 def test_each_change_of_state_is_told_once(studio: Studio) -> None:

@@ -104,7 +104,7 @@ def below(known: MachineView) -> MachineView:
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/", "/machines/render-03", "/machines/server-a100"])
+@pytest.mark.parametrize("path", ["/", "/jobs", "/machines/render-03", "/machines/server-a100"])
 def test_a_page_fits_its_window_in_either_theme(
     page: Page, dashboard: Dashboard, path: str, scheme: str, width: int
 ) -> None:

@@ -49,9 +49,10 @@ class Working(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Now(msgspec.Struct, frozen=True, kw_only=True):
-    """The page's live part, and the token by which a page says that it has it."""
+    """The page's live parts, and the token by which a page says that it has them."""
 
     token: str
+    head: str
     html: str
 
 
@@ -70,7 +71,7 @@ def page() -> str:
 
 @bp.get("/jobs/now")
 def now() -> Response:
-    """The live part: 204 where it says what the page has (``?since=``)."""
+    """The live parts: 204 where they say what the page has (``?since=``)."""
     found = _now(asked_for())
     if found.token == request.args.get("since"):
         return Response(status=204)
@@ -100,16 +101,17 @@ def _now(asked: Asked) -> Now:
     ]
     outputs = by_machine(views, made)
     kept = services().jobs.recent(SHOWN + 1, asked.machine, asked.outcome, asked.before)
+    head = render_template(
+        "jobs/head.html", sentence=sentence(views, outputs), hour=hour_words(outputs.values())
+    ).strip()
     html = render_template(
         "jobs/now.html",
         asked=asked,
-        sentence=sentence(views, outputs),
-        hour=hour_words(outputs.values()),
         working=tuple(working(views, made.usual_seconds)),
         finished=[finished(each) for each in kept[:SHOWN]],
         older=asked.query(before=kept[SHOWN - 1].key) if len(kept) > SHOWN else None,
     ).strip()
-    return Now(token=hashlib.sha256(html.encode()).hexdigest()[:16], html=html)
+    return Now(token=hashlib.sha256((head + html).encode()).hexdigest()[:16], head=head, html=html)
 
 
 def working(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from tierwatch_agent.snapshot import JobRecord, Outcome, RunningJob, ServerSample
-from tierwatch_agent.wording import duration, gib
+from tierwatch_agent.wording import duration, gib, pace
 from tierwatch_dashboard.servers import name_of
 
 SHOWN_SERVERS = 3
@@ -79,7 +79,7 @@ def size_words(job: RunningJob | JobRecord) -> str | None:
     if not job.width or not job.height:
         return None
     batch = f", {job.batch} at once" if (job.batch or 1) > 1 else ""
-    return f"{job.width} × {job.height}{batch}"
+    return f"{job.width}\u00a0×\u00a0{job.height}{batch}"
 
 
 def step_words(job: RunningJob) -> str | None:
@@ -89,17 +89,6 @@ def step_words(job: RunningJob) -> str | None:
     if job.step is not None:
         return f"step {job.step}"
     return None if job.progress_ratio is None else f"{100 * job.progress_ratio:.0f} %"
-
-
-def pace_words(seconds: float) -> str:
-    """Seconds a step, in two figures: "0.84 s", "12 s"."""
-    return (
-        f"{seconds:.2f} s"
-        if seconds < 1
-        else f"{seconds:.1f} s"
-        if seconds < 10
-        else f"{seconds:.0f} s"
-    )
 
 
 def waiting_seconds(server: ServerSample, usual: float | None) -> float | None:
@@ -171,13 +160,13 @@ def _what(job: RunningJob) -> Iterator[str]:
 
 def _pace(job: RunningJob) -> Iterator[str]:
     if job.seconds_per_step is not None:
-        yield f"{pace_words(job.seconds_per_step)} a step"
+        yield f"{pace(job.seconds_per_step)} a step"
 
 
 def _paces(jobs: Sequence[RunningJob]) -> str | None:
     said: list[str] = []
     for job in jobs:
         usual = job.usual_seconds_per_step
-        also = "" if usual is None else f", usually {pace_words(usual)}"
+        also = "" if usual is None else f", usually {pace(usual)}"
         said += [f"{words}{also}" for words in _pace(job)]
     return "; ".join(said) or None
