@@ -1,4 +1,7 @@
-"""kill -9 of the dashboard while it writes, again and again: no committed sample is ever lost."""
+"""kill -9 of the dashboard while it writes, again and again: no committed sample is ever lost.
+
+Nor is a finished job, which each agent goes on telling; and each job is there once.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.end_to_end.running_dashboard import (
@@ -15,21 +19,40 @@ from tests.end_to_end.running_dashboard import (
     wait_until,
 )
 from tests.fakes.agents import Agents, gpu, says, snapshot
-from tierwatch_agent.snapshot import encode
+from tierwatch_agent.snapshot import JobRecord, encode
 
 KILLS = 20
 MACHINES = 16
 GPUS = tuple(gpu(index) for index in range(8))
 
 
+class Machine:
+    """An agent whose machine finishes a job between any two answers."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.jobs: tuple[JobRecord, ...] = ()
+
+    def answer(self) -> bytes:
+        number = len(self.jobs)
+        job = JobRecord(
+            id=f"{self.name}-{number}",
+            server="comfyui-8188",
+            outcome="success",
+            ended_at=time.time(),
+            steps=number,
+        )
+        self.jobs = (*self.jobs, job)
+        seen = snapshot(self.name, gpus=GPUS)
+        return encode(msgspec.structs.replace(seen, jobs=self.jobs))
+
+
 @pytest.mark.slow
 def test_twenty_kills_during_writes_lose_no_committed_sample(tmp_path: Path) -> None:
     with Agents() as agents:
         names = [f"render-{number:02}" for number in range(MACHINES)]
-        urls = {
-            name: agents.play(says(lambda name=name: encode(snapshot(name, gpus=GPUS))))
-            for name in names
-        }
+        machines = [Machine(name) for name in names]
+        urls = {machine.name: agents.play(says(machine.answer)) for machine in machines}
         (tmp_path / "tierwatch.toml").write_text(
             '[dashboard]\npoll_interval = "0.2s"\n'
             + "".join(machine_table(name, url) for name, url in urls.items())
@@ -47,7 +70,11 @@ def test_twenty_kills_during_writes_lose_no_committed_sample(tmp_path: Path) -> 
             assert integrity(dashboard.database) == "ok"
             assert seen <= dashboard.committed()
             assert len(seen) >= KILLS * len(GPUS)
+            told = {(m.name, job.id, job.steps) for m in machines for job in m.jobs}
+            wait_until(lambda: told <= set(stored_jobs(dashboard.database)))
             assert dashboard.end() == 0
+        stored = stored_jobs(dashboard.database)
+        assert len(stored) == len(set(stored)) >= KILLS
 
 
 def wait_for_more_than(samples: int, dashboard: RunningDashboard) -> None:
@@ -62,6 +89,14 @@ def wait_for_a_write(database: Path) -> None:
     while log.stat().st_mtime_ns == written:
         assert time.monotonic() < until, "it writes no more"
         time.sleep(0)
+
+
+def stored_jobs(database: Path) -> list[tuple[str, str, int]]:
+    connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=10)
+    try:
+        return connection.execute("SELECT machine, id, steps FROM jobs").fetchall()
+    finally:
+        connection.close()
 
 
 def integrity(database: Path) -> str:
