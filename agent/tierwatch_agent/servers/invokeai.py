@@ -5,7 +5,8 @@ number of steps, finished jobs with outcome, class of error and exact moments. I
 step (only to socket.io listeners, with a preview image each time), VRAM, a count of out-of-memory
 errors. Its counts of finished items fall when the queue is pruned, so they only say that something
 happened. Items have rising numbers: each is looked at in its turn, so that a job too short to be
-seen running is found all the same.
+seen running is found all the same. Versions before 6.6 do not list the numbers; with them counting
+begins at the first job that is seen running, and a gap is passed only once a later one runs.
 Sources: api/routers/session_queue.py and app_info.py, services/session_queue/ of InvokeAI 8e71a8a.
 """
 
@@ -54,7 +55,8 @@ class InvokeAI:
         self._closed = threading.Event()
         self._running: dict[int, RunningJob] = {}
         self._next: int | None = None
-        self._asked_for_numbers = False
+        self._counts_from_here = False
+        self._tells_numbers = True
         self._ended: int | None = None
         self._backlog = False
         self._finished: deque[JobRecord] = deque(maxlen=KEPT)
@@ -80,7 +82,7 @@ class InvokeAI:
         current = fields.count(queue, "item_id")
         in_progress = fields.count(queue, "in_progress")
         pending = fields.count(queue, "pending")
-        if not self._asked_for_numbers:
+        if not self._counts_from_here:
             self._find_first((pending or 0) + (in_progress or 0))
         moved = ended != self._ended or (bool(self._running) and current not in self._running)
         self._ended = ended
@@ -109,17 +111,24 @@ class InvokeAI:
 
     def _find_first(self, unfinished: int) -> None:
         """Where counting begins: at the oldest item that has not ended when the agent comes."""
+        numbers = self._numbers()
+        self._counts_from_here = True
+        if numbers is None:
+            return
+        newest = numbers[-1] if numbers else 0
+        self._next = numbers[-unfinished] if 0 < unfinished <= len(numbers) else newest + 1
+
+    def _numbers(self) -> list[int] | None:
+        """The numbers of all items there are; None: it does not tell, or they are too many."""
+        if not self._tells_numbers:
+            return None
         try:
             answer = self._client.get(f"{QUEUE}/item_ids?order_dir=DESC", IDS_BYTES)
         except (NoSuchPage, TooLarge):
-            # Before 5.7, or with a history of 100,000: then from the first that is seen running.
-            answer = None
-        self._asked_for_numbers = True
-        if answer is None:
-            return
-        numbers = sorted(n for n in fields.rows(answer, "item_ids") if type(n) is int)
-        newest = numbers[-1] if numbers else 0
-        self._next = numbers[-unfinished] if 0 < unfinished <= len(numbers) else newest + 1
+            # Before 6.6, or with a history of 100,000.
+            self._tells_numbers = False
+            return None
+        return sorted(n for n in fields.rows(answer, "item_ids") if type(n) is int)
 
     def _start(self, number: int) -> None:
         item = self._item(number)
@@ -142,9 +151,15 @@ class InvokeAI:
     def _look_further(self, current: int | None) -> None:
         """Goes on through the items in their order, up to the first that has not ended."""
         self._backlog = False
+        numbers = self._numbers()
         for _ in range(AT_ONCE):
             if self._next is None or self._next in self._running:
                 return
+            if numbers is not None:
+                later = [n for n in numbers if n >= self._next]
+                if not later:
+                    return
+                self._next = later[0]
             item = self._item(self._next)
             if item is None:
                 # Not there yet; or taken out of the queue, if a later one runs.

@@ -87,6 +87,10 @@ class SdNext:
             status = self._client.get("/sdapi/v1/status")
         except NoSuchPage as missing:
             raise ServerError(TOO_OLD) from missing
+        except ServerError:
+            # It may come back as a new process that has begun just as many.
+            self._begun = None
+            raise
         now = self._clock()
         state = fields.text(status, "status")
         if state is None:

@@ -26,6 +26,8 @@ class FakeInvokeAI(FakeServer):
         self.version: object = {"version": "6.3.0"}
         self.is_started = True
         self.overlay: dict[str, Any] = {}
+        self.status: object = None
+        """What the status page answers instead of the status."""
         self._lists_numbers = lists_numbers
         super().__init__()
 
@@ -33,7 +35,7 @@ class FakeInvokeAI(FakeServer):
         """Its pages by number are as many as it has items."""
         self.pages = {
             "GET /api/v1/app/version": lambda query, body: self.version,
-            f"GET {QUEUE}/status": lambda query, body: self._status(),
+            f"GET {QUEUE}/status": lambda query, body: self.status or self._status(),
         } | {f"GET {QUEUE}/i/{number}": self._page(number) for number in self.items}
         if self._lists_numbers:
             self.pages[f"GET {QUEUE}/item_ids"] = lambda query, body: {
