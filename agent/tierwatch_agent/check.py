@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from tierwatch_agent.config import Config
+from tierwatch_agent.gpus.windows_pdh import WindowsMemory
 from tierwatch_agent.run import make_sampler
 from tierwatch_agent.snapshot import GpuSample, MachineSnapshot, others
 from tierwatch_agent.tiers import DEFAULT_TIERS, Tier, can_serve, could_serve, ladder
@@ -27,7 +28,10 @@ def check(config: Config, *, as_json: bool) -> str:
     time.sleep(SETTLE_SECONDS)
     snapshot = sampler.sample(ANSWER_SECONDS)
     sampler.stop()
-    return as_document(snapshot) if as_json else as_screen(snapshot)
+    if as_json:
+        return as_document(snapshot)
+    screen = as_screen(snapshot)
+    return windows_plea(screen) if snapshot.os == "windows" else screen
 
 
 def as_document(snapshot: MachineSnapshot, tiers: Sequence[Tier] = DEFAULT_TIERS) -> str:
@@ -44,6 +48,20 @@ def as_document(snapshot: MachineSnapshot, tiers: Sequence[Tier] = DEFAULT_TIERS
         },
     }
     return msgspec.json.format(msgspec.json.encode(document)).decode()
+
+
+def windows_plea(screen: str, memory: WindowsMemory | None = None) -> str:
+    """The screen, and what it takes to learn whether Windows' own count is read rightly."""
+    return "\n".join(
+        [
+            screen,
+            "",
+            "Windows' count of GPU memory by process is read as documented, and untested there.",
+            "Please send us all of this, with the dedicated and shared GPU memory that the details",
+            "of the Task Manager show for the same processes (pid):",
+            *(f"  {line}" for line in (memory or WindowsMemory()).report()),
+        ]
+    )
 
 
 def as_screen(snapshot: MachineSnapshot, tiers: Sequence[Tier] = DEFAULT_TIERS) -> str:

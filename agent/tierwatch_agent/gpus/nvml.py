@@ -7,6 +7,7 @@ kernel tells that without waking it, and only then is the driver asked.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from tierwatch_agent.gpus.nvml_card import Card, Identity
 from tierwatch_agent.gpus.nvml_mig import Instance, MigDevice, instances, mig_devices
 from tierwatch_agent.gpus.nvml_words import card_refused, concerns_driver, driver_refused
 from tierwatch_agent.gpus.nvml_xids import XidWatch
+from tierwatch_agent.gpus.windows_pdh import WindowsMemory
 from tierwatch_agent.snapshot import GpuMemory, GpuSample
 
 LOOK_SECONDS = 10.0
@@ -114,8 +116,14 @@ class NvmlSource:
     """Every NVIDIA GPU of the machine, and the MIG instances of those that are split."""
 
     def __init__(
-        self, sysfs_root: str | Path = "/sys", now: Callable[[], float] = time.monotonic
+        self,
+        sysfs_root: str | Path = "/sys",
+        now: Callable[[], float] = time.monotonic,
+        windows: WindowsMemory | None = None,
     ) -> None:
+        if windows is None and sys.platform == "win32":
+            windows = WindowsMemory()
+        self._windows = windows
         self._sysfs = Path(sysfs_root)
         self._now = now
         self._initialized = False
@@ -168,7 +176,7 @@ class NvmlSource:
         if len(refusals) == len(self._places):
             who = "the GPU cannot be read" if len(refusals) == 1 else "no GPU can be read"
             raise driver_refused(refusals[0], who)
-        return tuple(samples)
+        return tuple(samples) if self._windows is None else self._windows.complete(samples)
 
     def close(self) -> None:
         """Lets go of the driver; what was known of its cards is kept for the next opening."""
