@@ -1,4 +1,4 @@
-"""The agent's HTTP: /metrics, /api/v1/snapshot, /healthz, all from the current snapshot.
+"""The agent's HTTP: /metrics, /api/v1/snapshot, /healthz from the current snapshot; reported jobs.
 
 No request reaches a driver, and what was rendered of a snapshot once is not rendered again.
 """
@@ -14,18 +14,25 @@ from urllib.parse import parse_qs
 
 from cheroot.wsgi import Server
 
+from tierwatch_agent import openapi
 from tierwatch_agent import snapshot as contract
+from tierwatch_agent.answers import (
+    JSON_TYPE,
+    NOT_ALLOWED,
+    NOT_FOUND,
+    OK,
+    UNAVAILABLE,
+    Answer,
+    plain,
+)
 from tierwatch_agent.exposition import OPENMETRICS_TYPE, TEXT_TYPE, render
+from tierwatch_agent.job_api import LARGEST_BYTES, JobApi
+from tierwatch_agent.servers.reported import ReportedJobs
+from tierwatch_agent.servers.step_reports import StepReports
 from tierwatch_agent.snapshot import MachineSnapshot
 
-JSON_TYPE = "application/json"
-PLAIN_TYPE = "text/plain; charset=utf-8"
 STUCK_AFTER_INTERVALS = 10
 
-OK = "200 OK"
-
-_Answer = tuple[str, list[tuple[str, str]], bytes]
-"""Status, headers and body."""
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
@@ -69,9 +76,13 @@ class Application:
     """The WSGI application over a source of snapshots."""
 
     def __init__(
-        self, current: Callable[[], MachineSnapshot], now: Callable[[], float] = time.time
+        self,
+        current: Callable[[], MachineSnapshot],
+        jobs: JobApi,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._current = current
+        self._jobs = jobs
         self._now = now
         self._rendered = Rendered(current)
 
@@ -81,29 +92,33 @@ class Application:
         start(status, [*headers, ("Content-Length", str(len(body)))])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def _answer(self, environ: Mapping[str, Any]) -> _Answer:
+    def _answer(self, environ: Mapping[str, Any]) -> Answer:
+        if self._jobs.serves(environ["PATH_INFO"]):
+            return self._jobs.answer(environ)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return _plain("405 Method Not Allowed", "only GET", ("Allow", "GET, HEAD"))
+            return plain(NOT_ALLOWED, "only GET", ("Allow", "GET, HEAD"))
         match environ["PATH_INFO"]:
             case "/metrics":
                 return self._metrics(environ)
             case "/api/v1/snapshot":
                 return self._snapshot(environ)
+            case openapi.PATH:
+                return OK, [("Content-Type", JSON_TYPE)], openapi.document()
             case "/healthz":
                 return self._health()
             case "/":
                 return self._index()
             case path:
-                return _plain("404 Not Found", f"no such page: {path}")
+                return plain(NOT_FOUND, f"no such page: {path}")
 
-    def _metrics(self, environ: Mapping[str, Any]) -> _Answer:
+    def _metrics(self, environ: Mapping[str, Any]) -> Answer:
         openmetrics = _prefers_openmetrics(environ.get("HTTP_ACCEPT", ""))
         names = frozenset(parse_qs(environ.get("QUERY_STRING", "")).get("name[]", ()))
         gzipped = _accepts_gzip(environ)
         body = self._rendered.metrics(openmetrics=openmetrics, names=names, gzipped=gzipped)
         return OK, _headers(OPENMETRICS_TYPE if openmetrics else TEXT_TYPE, gzipped=gzipped), body
 
-    def _snapshot(self, environ: Mapping[str, Any]) -> _Answer:
+    def _snapshot(self, environ: Mapping[str, Any]) -> Answer:
         tag = f'"{self._current().taken_at!r}"'
         if environ.get("HTTP_IF_NONE_MATCH") == tag:
             return "304 Not Modified", [("ETag", tag)], b""
@@ -111,32 +126,37 @@ class Application:
         headers = [*_headers(JSON_TYPE, gzipped=gzipped), ("ETag", tag)]
         return OK, headers, self._rendered.snapshot(gzipped=gzipped)
 
-    def _health(self) -> _Answer:
+    def _health(self) -> Answer:
         snapshot = self._current()
         age = self._now() - snapshot.taken_at
         if age > STUCK_AFTER_INTERVALS * snapshot.interval_seconds:
             text = f"the last snapshot is {age:.0f} s old: the sampler is stuck"
-            return _plain("503 Service Unavailable", text)
-        return _plain(OK, "ok")
+            return plain(UNAVAILABLE, text)
+        return plain(OK, "ok")
 
-    def _index(self) -> _Answer:
+    def _index(self) -> Answer:
         snapshot = self._current()
-        return _plain(
+        return plain(
             OK,
             f"Tierwatch agent {snapshot.agent_version} of machine {snapshot.machine}\n"
-            "/metrics  /api/v1/snapshot  /healthz",
+            f"/metrics  /api/v1/snapshot  /api/v1/jobs  {openapi.PATH}  /healthz",
         )
 
 
-def http_server(host: str, port: int, current: Callable[[], MachineSnapshot]) -> Server:
+def http_server(
+    host: str,
+    port: int,
+    current: Callable[[], MachineSnapshot],
+    *,
+    reported: ReportedJobs | None = None,
+    steps: StepReports | None = None,
+) -> Server:
     """A server of the agent's pages, not yet bound. Port 0: any free one."""
-    server = Server((host, port), Application(current), numthreads=2, max=8)
+    jobs = JobApi(reported or ReportedJobs(), steps or StepReports(), current)
+    server = Server((host, port), Application(current, jobs), numthreads=2, max=8)
     server.server_name = "tierwatch-agent"
+    server.max_request_body_size = LARGEST_BYTES
     return server
-
-
-def _plain(status: str, text: str, *headers: tuple[str, str]) -> _Answer:
-    return status, [("Content-Type", PLAIN_TYPE), *headers], f"{text}\n".encode()
 
 
 def _headers(content_type: str, *, gzipped: bool) -> list[tuple[str, str]]:
