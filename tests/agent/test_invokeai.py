@@ -220,18 +220,30 @@ def test_two_gpus_run_two_jobs(fake: FakeInvokeAI, server: InvokeAI, clock: Cloc
     assert len(look(server, clock).finished) == 2
 
 
-def test_jobs_before_the_agent_came_are_not_told_and_those_that_wait_are(
+def test_of_the_jobs_before_the_agent_came_those_of_the_last_hour_are_told(
     fake: FakeInvokeAI, server: InvokeAI, clock: Clock
 ) -> None:
-    clock.advance(-60)
-    run(fake, clock)
-    clock.advance(60)
+    clock.advance(-7200)
+    run(fake, clock, 11)
+    clock.advance(7100)
+    run(fake, clock, 7)
+    clock.advance(82)
     waiting = fake.enqueue()
-    assert look(server, clock).finished == ()
+    assert [r.duration_seconds for r in look(server, clock).finished] == [7]
     fake.start_item(waiting)
     clock.advance(1)
     fake.complete(waiting)
-    assert len(look(server, clock).finished) == 1
+    assert [r.duration_seconds for r in look(server, clock).finished] == [7, 1]
+
+
+def test_of_a_long_history_a_few_items_are_looked_at(
+    fake: FakeInvokeAI, server: InvokeAI, clock: Clock
+) -> None:
+    for _ in range(100):
+        run(fake, clock)
+    for _ in range(20):
+        look(server, clock)
+    assert sum("/i/" in asked for asked in fake.asked) == 16
 
 
 def test_a_restart_cancels_what_ran_and_keeps_the_rest(

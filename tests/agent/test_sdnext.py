@@ -190,13 +190,15 @@ def test_a_task_of_the_page_that_waits_does_not_end_the_one_that_runs(
     assert [(r.outcome, r.duration_seconds) for r in records] == [("success", 2), ("success", 2)]
 
 
-def test_jobs_before_the_agent_came_are_not_told(
+def test_of_the_jobs_before_the_agent_came_those_of_the_last_hour_are_told(
     fake: FakeSdNext, server: SdNext, clock: Clock
 ) -> None:
-    clock.advance(-3600)
-    fake.run()
-    clock.advance(3600)
-    assert look(server, clock).finished == ()
+    clock.advance(-7200)
+    fake.run(seconds=11)
+    clock.advance(7100)
+    fake.run(seconds=7)
+    clock.advance(82)
+    assert [r.duration_seconds for r in look(server, clock).finished] == [7]
 
 
 def test_loading_a_model_is_no_job(fake: FakeSdNext, server: SdNext, clock: Clock) -> None:

@@ -34,6 +34,9 @@ QUEUE = "/api/v1/queue/default"
 AT_ONCE = 4
 """Items that one reading looks at, at most; each comes with its graph."""
 IDS_BYTES = 2**20
+LOOK_BACK_ITEMS = 16
+LOOK_BACK_SECONDS = 3600.0
+"""So many items that ended before the agent came are told: a fresh agent may have missed some."""
 KEPT = 100
 
 
@@ -51,7 +54,7 @@ class InvokeAI:
         self._id = server_id
         self._client = Client(url, timeout_seconds)
         self._clock = clock
-        self._since = clock()
+        self._since = clock() - LOOK_BACK_SECONDS
         self._closed = threading.Event()
         self._running: dict[int, RunningJob] = {}
         self._next: int | None = None
@@ -110,13 +113,12 @@ class InvokeAI:
         self._client.close()
 
     def _find_first(self, unfinished: int) -> None:
-        """Where counting begins: at the oldest item that has not ended when the agent comes."""
+        """Where counting begins: some items before those that have not ended yet."""
         numbers = self._numbers()
         self._counts_from_here = True
         if numbers is None:
             return
-        newest = numbers[-1] if numbers else 0
-        self._next = numbers[-unfinished] if 0 < unfinished <= len(numbers) else newest + 1
+        self._next = next(iter(numbers[-(unfinished + LOOK_BACK_ITEMS) :]), 1)
 
     def _numbers(self) -> list[int] | None:
         """The numbers of all items there are; None: it does not tell, or they are too many."""
@@ -133,7 +135,7 @@ class InvokeAI:
     def _start(self, number: int) -> None:
         item = self._item(number)
         if item is not None and item.status not in ENDED:
-            self._running[number] = running_job(item, self._id)
+            self._running[number] = running_job(item)
             self._next = number if self._next is None else self._next
 
     def _end_running(self, current: int | None) -> None:

@@ -79,10 +79,10 @@ def item_of(answer: object) -> Item | None:
     )
 
 
-def running_job(item: Item, server: str) -> RunningJob:
+def running_job(item: Item) -> RunningJob:
     """An item that runs; its steps are told to listeners only, which the agent is not."""
     return RunningJob(
-        id=f"{server}:{item.key}",
+        id=item.key,
         started_at=item.started_at,
         model=item.shape.model,
         width=item.shape.width,
@@ -100,7 +100,7 @@ def record(item: Item, server: str, now: float) -> JobRecord | None:
     done = outcome == "success"
     oom = outcome == "error" and item.out_of_memory
     return JobRecord(
-        id=f"{server}:{item.key}",
+        id=item.key,
         server=server,
         outcome="oom" if oom else outcome,
         ended_at=ended,

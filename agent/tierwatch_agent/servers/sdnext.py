@@ -24,6 +24,8 @@ from tierwatch_agent.servers.sdnext_jobs import Job, Signs, jobs, left_at, recor
 from tierwatch_agent.snapshot import JobRecord, RunningJob
 
 HISTORY_SECONDS = 30.0
+LOOK_BACK_SECONDS = 3600.0
+"""Jobs that ended so long before the agent came are told: a fresh agent may have missed some."""
 KEPT = 100
 LEFT_SECONDS = 30.0
 """Idle for so long, a job that has not ended never will."""
@@ -56,7 +58,7 @@ class SdNext:
         self._sdapi = Sdapi(self._client)
         self._clock = clock
         self._closed = threading.Event()
-        self._since = clock()
+        self._since = clock() - LOOK_BACK_SECONDS
         self._has_history = True
         self._read_at: float | None = None
         self._jobs: list[Job] = []
@@ -149,7 +151,7 @@ class SdNext:
         self._jobs = jobs(fields.rows({"events": events}, "events"))
 
     def _settle(self, now: float) -> None:
-        """Makes records of jobs that have ended since this object was made, once each."""
+        """Makes records of jobs that have ended, once each."""
         signs = Signs(interrupted_at=self._interrupted_at, oom_between=self._oom_between)
         rests = self._idle_since is not None and now - self._idle_since >= LEFT_SECONDS
         for job in self._jobs:
@@ -173,7 +175,7 @@ class SdNext:
         job = self._open()
         if job is None and self._has_history:
             return ()
-        name = job.id if job else fields.token(status, "timestamp") or "running"
+        name = job.id if job else f"{self._id}:{fields.token(status, 'timestamp')}"
         step, steps = fields.count(status, "step"), fields.count(status, "steps") or None
         place = (fields.text(status, "id"), step)
         seen = self._seen
@@ -186,7 +188,7 @@ class SdNext:
         progress = fields.number(status, "progress")
         return (
             RunningJob(
-                id=f"{self._id}:{name}",
+                id=name,
                 started_at=job.started_at if job else None,
                 model=seen.model,
                 step=step if step and steps and step <= steps else None,

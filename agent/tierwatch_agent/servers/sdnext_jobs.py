@@ -106,7 +106,7 @@ def record(
     elif any(_last_begun(others, at) == job.id for at in signs.interrupted_at):
         outcome, error = "interrupted", None
     return JobRecord(
-        id=f"{server}:{job.id}",
+        id=job.id,
         server=server,
         outcome=outcome,
         ended_at=ended_at,
