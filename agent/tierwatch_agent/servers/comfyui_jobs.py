@@ -168,10 +168,9 @@ def _judged(outcome: Outcome, failure: object) -> tuple[Outcome, str | None]:
     """Tells out of memory from other errors; of the error, only its class is kept."""
     if outcome != "error":
         return outcome, None
-    told = table(failure)
-    named = CLASS_NAME.fullmatch(str(told.get("exception_type")))
+    named = CLASS_NAME.fullmatch(text(failure, "exception_type") or "")
     error = named.group(1) if named else None
-    message = str(told.get("exception_message"))
+    message = str(table(failure).get("exception_message"))
     if (error or "").endswith("OutOfMemoryError") or OUT_OF_MEMORY.search(message):
         return "oom", error
     return "error", error

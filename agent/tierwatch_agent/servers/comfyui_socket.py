@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import json
 import logging
-import ssl
+import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tierwatch_agent.servers import ServerError
 from tierwatch_agent.servers.fields import table, text
-from tierwatch_agent.servers.http import Client
+from tierwatch_agent.servers.http import Client, trusting
+
+if TYPE_CHECKING:
+    import websocket
 
 CONNECT_SECONDS = 3.0
 LISTEN_SECONDS = 1.0
@@ -35,12 +40,15 @@ class Listener:
         self._url = url
         self._on_message = on_message
         self._closed = threading.Event()
+        self._connection: websocket.WebSocket | None = None
         self._thread = threading.Thread(target=self._listen, name="comfyui-socket", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Ends the thread."""
         self._closed.set()
+        if self._connection is not None:
+            self._connection.abort()
         self._thread.join(CONNECT_SECONDS + LISTEN_SECONDS)
 
     def _listen(self) -> None:
@@ -53,9 +61,10 @@ class Listener:
                 self._hear()
             except (OSError, websocket.WebSocketException, ValueError) as error:
                 _log.debug("ComfyUI's websocket at %s: %s", self._url, error)
-            self.connected = False
-            failures = 0 if time.monotonic() - since > RETRY_SECONDS[-1] else failures + 1
+            if time.monotonic() - since > RETRY_SECONDS[-1]:
+                failures = 0
             self._closed.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+            failures += 1
 
     def _hear(self) -> None:
         """One connection, until it ends."""
@@ -66,11 +75,11 @@ class Listener:
             f"ws{self._url.removeprefix('http').rstrip('/')}/ws?clientId={client_id}",
             timeout=CONNECT_SECONDS,
             suppress_origin=True,
-            http_no_proxy=["*"],
-            sslopt={"cert_reqs": ssl.CERT_NONE, "check_hostname": False},
+            socket=self._connect(),
         )
         try:
             connection.settimeout(LISTEN_SECONDS)
+            self._connection = connection
             self.connected = True
             self._subscribe_to_log(client_id)
             while not self._closed.is_set():
@@ -83,7 +92,17 @@ class Listener:
                 if isinstance(heard, str):
                     self._pass_on(heard)
         finally:
-            connection.close(timeout=LISTEN_SECONDS)
+            self.connected, self._connection = False, None
+            connection.close(timeout=0)
+            connection.shutdown()  # After the server's farewell, the line above leaves it open.
+
+    def _connect(self) -> socket.socket:
+        """Connected here, past any proxy: the library leaves a refused socket open."""
+        address = urlsplit(self._url)
+        host, tls = address.hostname or "127.0.0.1", address.scheme == "https"
+        port = address.port or (443 if tls else 80)
+        plain = socket.create_connection((host, port), CONNECT_SECONDS)
+        return trusting().wrap_socket(plain, server_hostname=host) if tls else plain
 
     def _subscribe_to_log(self, client_id: str) -> None:
         client = Client(self._url)

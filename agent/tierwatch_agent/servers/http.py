@@ -128,14 +128,21 @@ class Client:
     def _connect(self) -> http.client.HTTPConnection:
         host, port = self._address.hostname or "127.0.0.1", self._address.port
         if self._address.scheme == "https":
-            # On this machine a server's certificate is as a rule its own; nothing secret is sent.
-            trusting = ssl.create_default_context()
-            trusting.check_hostname = False
-            trusting.verify_mode = ssl.CERT_NONE
             return http.client.HTTPSConnection(
-                host, port, timeout=self._timeout_seconds, context=trusting
+                host, port, timeout=self._timeout_seconds, context=trusting()
             )
         return http.client.HTTPConnection(host, port, timeout=self._timeout_seconds)
+
+
+def trusting() -> ssl.SSLContext:
+    """For https on this machine, where a certificate is as a rule the server's own.
+
+    Nothing secret is sent.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _why(error: OSError | http.client.HTTPException) -> str:
