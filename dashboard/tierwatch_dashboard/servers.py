@@ -18,6 +18,8 @@ TITLES: dict[str, str] = {
 }
 """Kind to name."""
 
+_COMMON = frozenset({"reported", "simulated"})
+
 REPORTED = "reported"
 """The kind that is no server: what scripts report of themselves."""
 
@@ -33,6 +35,12 @@ def name_of(server: ServerSample, servers: Sequence[ServerSample]) -> str:
     if sum(other.kind == server.kind for other in servers) > 1:
         return f"{name} {server.id.removeprefix(f'{server.kind}-')}"
     return name
+
+
+def in_words(server: ServerSample, servers: Sequence[ServerSample]) -> str:
+    """Its name within a sentence: what is no proper name has an article, and small letters."""
+    name = name_of(server, servers)
+    return f"the {name[:1].lower()}{name[1:]}" if server.kind in _COMMON else name
 
 
 def name_of_id(id_: str) -> str:

@@ -19,15 +19,15 @@ from tierwatch_agent.snapshot import (
 )
 from tierwatch_agent.wording import gib, process
 from tierwatch_dashboard.reasons import sentence
-from tierwatch_dashboard.servers import REPORTED, name_of
+from tierwatch_dashboard.servers import REPORTED, in_words
 
 _SAID: dict[StallCause, str] = {
     "vram": "{job} does not move",
-    "oom": "{job} ran out of VRAM",
+    "oom": "{name}",
     "spill": "{job} crawls",
     "hang": "{job} does not move",
     "unresponsive": "{name} does not answer while its job runs",
-    "gpu": "{job} does not move",
+    "gpu": "{job} is held up by its GPU",
 }
 _CAUSES: dict[StallCause, str] = {
     "vram": "Its GPU has no VRAM left for it to go on with.",
@@ -35,7 +35,7 @@ _CAUSES: dict[StallCause, str] = {
     "spill": "Its memory overflows into the system's RAM, which is many times slower.",
     "hang": "It is not short of VRAM: the program itself is stuck.",
     "unresponsive": "Its process lives, but what asks it gets no answer.",
-    "gpu": "Its GPU is at fault.",
+    "gpu": "The program is not at fault: what it runs on is.",
 }
 _SMALLER = "Lower the resolution or the batch, or take a smaller model."
 _REMEDIES: dict[StallCause, str] = {
@@ -44,7 +44,7 @@ _REMEDIES: dict[StallCause, str] = {
     "spill": _SMALLER,
     "hang": "Interrupt the job; where that does nothing, restart {name}.",
     "unresponsive": "Restart {name}.",
-    "gpu": "Look at the GPU: its power, its cooling, its seat; then restart the machine.",
+    "gpu": "Look at the GPU: its cooling, its power, its seat; if it is lost, restart the machine.",
 }
 _MEMORY: frozenset[StallCause] = frozenset({"vram", "oom", "spill"})
 
@@ -71,7 +71,7 @@ def stalled(snapshot: MachineSnapshot) -> tuple[str | None, tuple[str, ...]]:
 def servers_down(snapshot: MachineSnapshot) -> tuple[str, ...]:
     """The generation servers that do not answer, those left out that stall by it: clauses."""
     return tuple(
-        f"{name_of(server, snapshot.servers)} does not answer"
+        f"{in_words(server, snapshot.servers)} does not answer"
         f"{f': {server.reason}' if server.reason else ''}"
         for server in snapshot.servers
         if server.state == "down" and server.stall is None
@@ -79,9 +79,10 @@ def servers_down(snapshot: MachineSnapshot) -> tuple[str, ...]:
 
 
 def _said(stall: Stall, server: ServerSample, snapshot: MachineSnapshot) -> str:
-    name = name_of(server, snapshot.servers)
+    name = in_words(server, snapshot.servers)
     job = "A reported job" if server.kind == REPORTED else f"{name}'s job"
-    return _SAID[stall.cause].format(name=name, job=job)
+    said = _SAID[stall.cause].format(name=name, job=job)
+    return said[:1].upper() + said[1:]
 
 
 def _advice(stall: Stall, server: ServerSample, snapshot: MachineSnapshot) -> Iterator[str]:
@@ -92,7 +93,7 @@ def _advice(stall: Stall, server: ServerSample, snapshot: MachineSnapshot) -> It
         yield (
             f"Ending {process(holder)} would free {gib(holder.vram_bytes or 0)} of GPU {gpu.index}."
         )
-    name = "the script" if server.kind == REPORTED else name_of(server, snapshot.servers)
+    name = "the script" if server.kind == REPORTED else in_words(server, snapshot.servers)
     yield _REMEDIES[stall.cause].format(name=name)
 
 

@@ -52,7 +52,7 @@ def test_a_job_that_does_not_move_stalls_its_machine_at_once_and_as_long_as_it_l
     ("cause", "headline", "advice"),
     [
         ("vram", "ComfyUI's job does not move: no step for 140 s", "Lower the resolution"),
-        ("oom", "ComfyUI's job ran out of VRAM: no step for 140 s", "Lower the resolution"),
+        ("oom", "ComfyUI: no step for 140 s", "Lower the resolution"),
         ("spill", "ComfyUI's job crawls: no step for 140 s", "Lower the resolution"),
         ("hang", "ComfyUI's job does not move: no step for 140 s", "restart ComfyUI"),
         (
@@ -60,7 +60,7 @@ def test_a_job_that_does_not_move_stalls_its_machine_at_once_and_as_long_as_it_l
             "ComfyUI does not answer while its job runs: no step for 140 s",
             "Restart ComfyUI",
         ),
-        ("gpu", "ComfyUI's job does not move: no step for 140 s", "Look at the GPU"),
+        ("gpu", "ComfyUI's job is held up by its GPU: no step for 140 s", "Look at the GPU"),
     ],
 )
 def test_each_cause_says_what_happened_and_what_to_do(
@@ -125,8 +125,12 @@ def test_a_machine_that_nobody_counts_on_says_the_stall_and_keeps_its_state(
 
 
 def test_the_job_of_a_script_is_called_so() -> None:
-    verdict = Watch().hear(told(stalls("oom", id="reported", kind="reported")))
-    assert verdict.headline.startswith("A reported job ran out of VRAM: ")
+    script = {"id": "reported", "kind": "reported"}
+    verdict = Watch().hear(told(stalls("hang", **script)))
+    assert verdict.headline.startswith("A reported job does not move: ")
+    assert verdict.reasons[-1].endswith("restart the script.")
+    verdict = Watch().hear(told(stalls("oom", "a job ran out of memory", **script)))
+    assert verdict.headline == "The reported jobs: a job ran out of memory"
 
 
 def test_two_servers_of_a_kind_are_told_apart_and_the_older_stall_comes_first() -> None:

@@ -146,7 +146,9 @@ def _queue(server: ServerSample, usual: float | None) -> str | None:
     if server.queue_pending is None:
         return None
     seconds = waiting_seconds(server, usual)
-    wait = f", {about(seconds)}" if seconds and server.queue_pending else ""
+    if not server.queue_pending:
+        return "empty"
+    wait = f", {about(seconds)}" if seconds else ""
     return f"{server.queue_pending} waiting{wait}"
 
 
