@@ -19,6 +19,7 @@ LINK_BYTES = 1e9
 
 _NEAR_ZERO_BYTES = 256 * 2**20
 _NEAR_ZERO_SHARE = 0.03
+_NEARLY_FULL = 0.1
 _BUSY = 0.9
 _LOW_POWER = 0.6
 _WORKING = 0.5
@@ -59,7 +60,7 @@ def overflow(evidence: Evidence, ordinary: int | None) -> tuple[str, ...]:
     shared = shared_bytes(evidence)
     if shared is not None:
         more = shared - (ordinary or 0)
-        if more >= SHARED_BYTES and (ordinary is not None or pressed(evidence)):
+        if more >= SHARED_BYTES and _may_overflow(evidence, known=ordinary is not None):
             grown = "" if ordinary is None else f", {size(more)} more than at its usual pace"
             words.append(f"{size(shared)} in shared memory{grown}")
     if evidence.strained:
@@ -73,6 +74,14 @@ def overflow(evidence: Evidence, ordinary: int | None) -> tuple[str, ...]:
             words.append(f"the PCIe link carries {link:.1f} GB/s while it samples")
             words += work_words(gpu)
     return tuple(words)
+
+
+def _may_overflow(evidence: Evidence, *, known: bool) -> bool:
+    """Whether a card is full enough for it: Windows moves memory out a little before the end."""
+    if pressed(evidence):
+        return True
+    memory = evidence.gpu.memory if evidence.gpu is not None else None
+    return known and memory is not None and memory.free_bytes <= _NEARLY_FULL * memory.total_bytes
 
 
 def at_work(gpu: GpuSample) -> bool:

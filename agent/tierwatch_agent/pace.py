@@ -28,7 +28,7 @@ MOST_RUNS = 16
 MOST_USUAL = 256
 
 _MARKS = 17
-_STRETCH = 4
+_STRETCH = 3
 _REMEMBERED = 8
 _LAST_STAGE = 7
 
@@ -294,14 +294,17 @@ def _by_habit(
 
 
 def _own(marks: Sequence[tuple[float, float]]) -> float | None:
-    """Median seconds per step, over stretches of a few moves: a poll sees steps only by the second.
+    """Seconds per step: the middle of what stretches of a few moves took.
 
-    Over stretches, since their ends are off by a poll's interval whatever their length.
+    Over stretches, since a poll sees a step up to its interval late; the mean of their middle half,
+    since the median of so few different lengths is only ever one of them.
     """
     stretch = min(_STRETCH, len(marks) - 1)
     if stretch < 1:
         return None
-    return _median([_slope(marks[i], marks[i + stretch]) for i in range(len(marks) - stretch)])
+    took = sorted(_slope(marks[i], marks[i + stretch]) for i in range(len(marks) - stretch))
+    middle = took[len(took) // 4 : len(took) - len(took) // 4]
+    return sum(middle) / len(middle)
 
 
 def _slope(start: tuple[float, float], end: tuple[float, float]) -> float:

@@ -32,7 +32,7 @@ def test_its_own_pace_is_near_the_truth_though_it_is_polled_by_the_second(pace: 
     work = Work(seconds_per_step=pace, steps=400)
     stage = Stage()
     stage.play(work, until=max(20, int(20 / pace)))
-    assert seen(stage).seconds_per_step == pytest.approx(pace, rel=0.15)
+    assert seen(stage).seconds_per_step == pytest.approx(pace, rel=0.1)
 
 
 def test_the_usual_pace_is_that_of_earlier_jobs_of_its_model_and_size() -> None:

@@ -386,6 +386,14 @@ def pins_memory(stage: Stage) -> float:
     return stage.now
 
 
+def pins_memory_of_a_half_empty_card(stage: Stage) -> float:
+    stage.load_gpu(shared=200 * MIB)
+    used_to(stage)
+    stage.load_gpu(shared=6 * GIB)
+    stage.play(SLOW)
+    return stage.now
+
+
 def catches_its_errors(stage: Stage) -> float:
     stage.out_of_memory_total = 0
     used_to(stage)
@@ -448,6 +456,7 @@ ORDINARY = (
     Scene("an Xid of the program's own", has_a_fault_of_its_own, "none", 0),
     Scene("5 times slower, another render beside it", shares_its_gpu, "none", 0),
     Scene("6 GiB pinned at its usual pace", pins_memory, "none", 0),
+    Scene("6 GiB pinned, slow, but VRAM is free", pins_memory_of_a_half_empty_card, "none", 0),
     Scene("errors caught, the job succeeds", catches_its_errors, "none", 0),
     Scene("always over the link", swaps_over_the_link, "none", 0),
 )
@@ -534,7 +543,7 @@ def job_of(stage: Stage, work: Work, chance: random.Random, *, swapped: bool) ->
     stage.wait(work.load, job)
     stage.set_to_work()
     if not work.tells_steps:
-        stage.wait(min(800, work.steps * work.seconds_per_step), job)
+        stage.wait(min(700, work.steps * work.seconds_per_step), job)
         stage.finish(job, "success", began)
         return job
     for _ in range(chance.choice((1, 1, 2, 4))):
