@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -144,7 +145,11 @@ class RunningAgent(Served):
         port: int | None = None,
     ) -> None:
         file = folder / f"{machine}-agent.toml"
-        file.write_text(config, encoding="utf-8")
+        # What it must know after a restart is this test's, as its folder is.
+        state = (
+            "" if "state_dir" in config else f"state_dir = {json.dumps(str(folder / 'state'))}\n"
+        )
+        file.write_text(state + config, encoding="utf-8")
         super().__init__(
             "tierwatch_agent.cli",
             ["run", "--config", str(file), "--machine", machine],

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import platformdirs
 
 from tierwatch_agent.gpus import SOURCES
+from tierwatch_agent.servers import SERVERS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,6 +35,14 @@ class ConfigError(ValueError):
     """Settings that cannot be used; the text names where they stand, the key and the mend."""
 
 
+class ServerAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A generation server that the agent is told of rather than finds."""
+
+    kind: str
+    url: str
+    """Such as http://127.0.0.1:8188."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an agent runs with."""
 
@@ -47,6 +57,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sources: tuple[str, ...] = ("nvml", "amdgpu")
     source: dict[str, dict[str, Any]] = {}
     """Options by source: ``[source.simulated]``."""
+    servers: tuple[ServerAddress, ...] = ()
+    """Generation servers that the agent cannot find itself, since it may not see their ports."""
+    discover: bool = True
+    """Whether it looks for generation servers; never on a simulated machine."""
+    stall_after_seconds: float = 180.0
+    """How long a job may go without moving until its own pace is known."""
+    state_dir: str | None = None
+    """Folder of what it must know after a restart; None: where the system keeps such things."""
     log_format: str = "text"
     """``text`` or ``json``."""
 
@@ -54,6 +72,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Host and port to listen on."""
         host, _, port = self.listen.rpartition(":")
         return host.strip("[]"), int(port)
+
+    def state_folder(self, environment: Mapping[str, str] = os.environ) -> Path:
+        """Where the agent keeps what it must know after a restart."""
+        # systemd names the folder that it made for a unit with StateDirectory=.
+        folder = self.state_dir or environment.get("STATE_DIRECTORY", "").split(":")[0]
+        return Path(folder) if folder else platformdirs.user_state_path("tierwatch")
 
 
 def load(
@@ -136,11 +160,29 @@ def _problem(key: str, config: Config) -> str | None:
             unknown = [name for name in (*config.sources, *config.source) if name not in SOURCES]
             if unknown:
                 return f"there is no source {unknown[0]}; there are {', '.join(SOURCES)}"
+        case "servers":
+            return next(filter(None, map(_server_problem, config.servers)), None)
+        case "stall_after_seconds" if not 10 <= config.stall_after_seconds <= 86400:
+            return f"{config.stall_after_seconds} is not between 10 and 86400 seconds"
+        case "state_dir" if not (config.state_dir or "").strip():
+            return "is empty; leave it out for the system's own folder"
         case "log_format" if config.log_format not in ("text", "json"):
             return f'"{config.log_format}" is neither text nor json'
         case _:
             pass
     return None
+
+
+def _server_problem(server: ServerAddress) -> str | None:
+    if server.kind not in SERVERS:
+        return f"there is no kind {server.kind}; there are {', '.join(SERVERS)}"
+    try:
+        address = urlsplit(server.url)
+        schemes = ("simulated",) if server.kind == "simulated" else ("http", "https")
+        usable = address.scheme in schemes and address.hostname and address.port != 0
+    except ValueError:
+        usable = False
+    return None if usable else f'"{server.url}" is no URL such as http://127.0.0.1:8188'
 
 
 def _meant(key: str) -> str:

@@ -18,6 +18,7 @@ from tierwatch_agent.attribution import attribute
 from tierwatch_agent.host import Host, ProcessTable
 from tierwatch_agent.peaks import Peak
 from tierwatch_agent.runner import SourceRunner
+from tierwatch_agent.servers.watching import Watching
 from tierwatch_agent.snapshot import SCHEMA, GpuSample, HostSample, MachineSnapshot, SourceState
 
 PEAK_WINDOWS = {"1m": 60.0, "10m": 600.0}
@@ -36,10 +37,12 @@ class Sampler:
         machine: str,
         runners: Sequence[SourceRunner],
         *,
+        watching: Watching | None = None,
         interval_seconds: float = 1.0,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._runners = runners
+        self._watching = watching
         self._interval_seconds = interval_seconds
         self._now = now
         self._host = Host()
@@ -61,9 +64,11 @@ class Sampler:
         self.current = self._empty
 
     def start_sources(self) -> None:
-        """Starts the sources; ``sample`` is then for the caller to call."""
+        """Starts sources and watching; ``sample`` is then for the caller to call."""
         for runner in self._runners:
             runner.start()
+        if self._watching is not None:
+            self._watching.start()
 
     def start(self) -> None:
         """Starts the sources and the sampler's own thread."""
@@ -75,20 +80,30 @@ class Sampler:
         self._stopping.set()
         for runner in self._runners:
             runner.stop()
+        if self._watching is not None:
+            self._watching.stop()
 
     def sample(self, settle_seconds: float) -> MachineSnapshot:
         """Asks every source, waits so long for their answers, and makes them the current one."""
+        detailed = self._watching is not None and self._watching.wants_details()
         for runner in self._runners:
-            runner.ask()
+            runner.ask(detailed=detailed)
         host = self._sample_host()
         until = time.monotonic() + settle_seconds
         for runner in self._runners:
             runner.wait(max(0.0, until - time.monotonic()))
+        gpus = [self._named(gpu) for gpu in self._gpus()]
+        watching = self._watching
+        if watching is not None:
+            watching.note(gpus)
+        gpus = [self._completed(gpu, host) for gpu in gpus]
         self.current = msgspec.structs.replace(
             self._empty,
             taken_at=self._now(),
             host=host,
-            gpus=tuple(self._completed(gpu, host) for gpu in self._gpus()),
+            gpus=tuple(gpus),
+            servers=() if watching is None else watching.samples(gpus),
+            jobs=() if watching is None else watching.recent(),
             sources=self._source_states(),
         )
         return self.current
@@ -125,7 +140,9 @@ class Sampler:
         return host
 
     def _source_states(self) -> tuple[SourceState, ...]:
-        return (*(runner.state() for runner in self._runners), self._host_state)
+        search = None if self._watching is None else self._watching.state()
+        states = (*(runner.state() for runner in self._runners), self._host_state)
+        return states if search is None else (*states, search)
 
     def _gpus(self) -> list[GpuSample]:
         """Every source's GPUs; where two count alike, the later source's index bears its name."""
@@ -139,17 +156,22 @@ class Sampler:
                 gpus.append(gpu)
         return gpus
 
+    def _named(self, gpu: GpuSample) -> GpuSample:
+        """With the names of its processes, and the generation servers that they are."""
+        if not gpu.processes:
+            return gpu
+        return msgspec.structs.replace(gpu, processes=self._processes.label(gpu.processes))
+
     def _completed(self, gpu: GpuSample, host: HostSample | None) -> GpuSample:
-        """Adds what a driver does not tell: names of processes, attribution, peaks."""
-        if gpu.processes:
-            gpu = msgspec.structs.replace(gpu, processes=self._processes.label(gpu.processes))
+        """Adds what a driver does not tell: attribution and peaks."""
         if gpu.memory is None:
             return gpu
         used = gpu.memory.used_bytes
         at = time.monotonic()
+        told = None if self._watching is None else self._watching.server_bytes(gpu.uuid)
         return msgspec.structs.replace(
             gpu,
-            attribution=attribute(gpu, host),
+            attribution=attribute(gpu, host, told),
             memory_used_peak_bytes={
                 window: self._peaks.setdefault((gpu.uuid, window), Peak(seconds)).add(at, used)
                 for window, seconds in PEAK_WINDOWS.items()
