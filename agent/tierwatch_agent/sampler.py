@@ -160,7 +160,8 @@ class Sampler:
         """With the names of its processes, and the generation servers that they are."""
         if not gpu.processes:
             return gpu
-        return msgspec.structs.replace(gpu, processes=self._processes.label(gpu.processes))
+        gpu = msgspec.structs.replace(gpu, processes=self._processes.label(gpu.processes))
+        return gpu if self._watching is None else self._watching.claimed(gpu)
 
     def _completed(self, gpu: GpuSample, host: HostSample | None) -> GpuSample:
         """Adds what a driver does not tell: attribution and peaks."""

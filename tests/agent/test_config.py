@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from tierwatch_agent.config import Config, ConfigError, load
@@ -33,6 +34,22 @@ def test_an_ipv6_address_is_written_in_brackets() -> None:
     assert load(None, flags={"listen": "[::1]:9838"}, environment={}).address() == ("::1", 9838)
 
 
+def test_servers_are_named_by_kind_and_address(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('[[servers]]\nkind = "comfyui"\nurl = "https://127.0.0.1:8188"\n')
+    (server,) = load(file, flags=NO_FLAGS, environment={}).servers
+    assert (server.kind, server.url) == ("comfyui", "https://127.0.0.1:8188")
+
+
+def test_the_state_is_kept_where_told_else_where_systemd_says_else_where_the_system_does(
+    tmp_path: Path,
+) -> None:
+    told = Config(state_dir=str(tmp_path / "told"))
+    assert told.state_folder({"STATE_DIRECTORY": "/var/lib/x"}) == tmp_path / "told"
+    assert Config().state_folder({"STATE_DIRECTORY": "/var/lib/x:/var/lib/y"}) == Path("/var/lib/x")
+    assert Config().state_folder({}) == platformdirs.user_state_path("tierwatch")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -46,6 +63,23 @@ def test_an_ipv6_address_is_written_in_brackets() -> None:
         ('machine = " "', "machine: is empty; leave it out for the hostname"),
         ('log_format = "xml"', 'log_format: "xml" is neither text nor json'),
         ("listen = ", "agent.toml: is not TOML:"),
+        (
+            'servers = [{kind = "comfy", url = "http://127.0.0.1:8188"}]',
+            "servers: there is no kind comfy; there are comfyui, a1111",
+        ),
+        (
+            'servers = [{kind = "comfyui", url = "127.0.0.1:8188"}]',
+            'servers: "127.0.0.1:8188" is no URL such as http://127.0.0.1:8188',
+        ),
+        (
+            'servers = [{kind = "comfyui", url = "http://127.0.0.1:x"}]',
+            'servers: "http://127.0.0.1:x" is no URL',
+        ),
+        ('[[servers]]\nkind = "comfyui"', "servers: Object missing required field `url`"),
+        ('servers = [{kind = "a1111", adress = "x"}]', "servers: Object "),
+        ('discover = "no"', "discover: Expected `bool`, got `str`"),
+        ('state_dir = ""', "state_dir: is empty; leave it out for the system's own folder"),
+        ("stall_after_seconds = 1", "stall_after_seconds: 1.0 is not between 10 and 86400"),
     ],
 )
 def test_a_wrong_setting_names_file_key_and_mend(tmp_path: Path, text: str, words: str) -> None:

@@ -419,3 +419,14 @@ def test_reported_jobs_are_a_server_of_their_own_once_there_is_one(machine: Mach
     assert sample.totals.finished == {"oom": 1}
     (finished,) = machine.watching.recent()
     assert (finished.id, finished.peak_vram_bytes, finished.gpu) == (name, 3 * GIB, "GPU-0")
+
+
+def test_the_memory_of_a_reported_jobs_process_is_productions_own(machine: Machine) -> None:
+    python = Process(pid=os.getpid(), name="python generate.py", vram_bytes=3 * GIB)
+    game = Process(pid=1, name="game.exe", vram_bytes=5 * GIB)
+    assert machine.watching.claimed(card(0, python, game)).processes == (python, game)
+    machine.reported.start(JobStart(pid=os.getpid()))
+    claimed = machine.watching.claimed(card(0, python, game)).processes
+    assert claimed is not None
+    assert (claimed[0].server, claimed[0].server_pid) == ("reported", os.getpid())
+    assert claimed[1] == game

@@ -236,6 +236,13 @@ class ReportedJobs:
         with self._lock:
             return frozenset(job.start.pid for job in self._running.values())
 
+    def root_of(self, pid: int) -> int | None:
+        """The process of a running job that a process is, or is a child of; None: of none."""
+        roots = self.pids()
+        if not roots:
+            return None
+        return next((p for p in (pid, *self._ancestors(pid)) if p in roots), None)
+
     def note_vram(
         self, by_pid: Mapping[int, int], gpu_by_pid: Mapping[int, str] | None = None
     ) -> None:

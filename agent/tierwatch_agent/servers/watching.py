@@ -84,6 +84,13 @@ class Watching:
         """How the search fares; None where there is none."""
         return self._discovery.state
 
+    def claimed(self, gpu: GpuSample) -> GpuSample:
+        """A GPU whose processes are named, those of reported jobs told as production's own."""
+        if self._reported is None or not gpu.processes or not self._reported.pids():
+            return gpu
+        processes = tuple(map(self._claimed, gpu.processes))
+        return msgspec.structs.replace(gpu, processes=processes)
+
     def note(self, gpus: Sequence[GpuSample]) -> None:
         """Takes in the GPUs with the processes on them, named: who holds what, and where."""
         self._gpus = gpus
@@ -191,6 +198,14 @@ class Watching:
             del self._watches[watch.found.id]
             if successor is None and last is not None:
                 self._gone[watch.found.id] = _Gone(_ended(last), self._now())
+
+    def _claimed(self, process: Process) -> Process:
+        if process.server is not None or self._reported is None:
+            return process
+        root = self._reported.root_of(process.pid)
+        if root is None:
+            return process
+        return msgspec.structs.replace(process, server=REPORTED, server_pid=root, identified=True)
 
     def _reported_sample(self, now: float, gpu: GpuSample | None) -> tuple[ServerSample, ...]:
         """The reported jobs as a server of their own, once there was one."""
