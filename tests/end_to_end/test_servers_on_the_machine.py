@@ -148,6 +148,29 @@ def test_two_servers_are_tied_to_the_gpus_that_they_use(tmp_path: Path) -> None:
         assert (job.gpu, job.peak_vram_bytes) == ("GPU-1", 20000 * 2**20)
 
 
+def test_where_windows_does_not_tell_who_holds_vram_the_server_does(tmp_path: Path) -> None:
+    fake = FakeNvml(tmp_path)
+    with PlainComfyUI(tmp_path, free_port(), "--holds", str(7 * 2**30)) as server:
+        card = Card(
+            total_mib=16384,
+            reserved_mib=384,
+            used_mib=9000,
+            procs=(Proc(server.process.pid, None),),
+            driver_model="wddm",
+        )
+        fake.write(Driver(cards=(card,)))
+        with RunningAgent(tmp_path, environment=fake.env) as agent:
+            seen = agent.until(
+                lambda s: s.gpus and (a := s.gpus[0].attribution) and a.basis == "server",
+                "memory attributed by the server's own figure",
+            )
+            attribution = seen.gpus[0].attribution
+            assert attribution is not None
+            assert attribution.available_bytes == (16384 - 384 - 9000) * 2**20 + 7 * 2**30
+            assert not attribution.lower_bound
+            assert attribution.server_pid == server.process.pid
+
+
 def test_a_server_that_falls_silent_is_down_in_words_and_the_scrape_goes_on(
     tmp_path: Path, comfyui: PlainComfyUI
 ) -> None:

@@ -46,9 +46,8 @@ ENDINGS = {
 class State:
     """The queue and the history of one run of the server."""
 
-    def __init__(self, port: int, system: Mapping[str, Any]) -> None:
-        self.port = port
-        self.system = system
+    def __init__(self, stats: Mapping[str, Any]) -> None:
+        self.stats = stats
         self.running: dict[str, float] = {}
         self.history: dict[str, Any] = {}
         self.asked: list[str] = []
@@ -94,7 +93,7 @@ class State:
         address = urlsplit(path)
         match address.path:
             case "/system_stats":
-                return {"system": self.system, "devices": []}
+                return self.stats
             case "/prompt":
                 return {"exec_info": {"queue_remaining": len(self.running)}}
             case "/queue":
@@ -210,10 +209,21 @@ class PlainComfyUI:
             connection.close()
 
 
+def stats(arguments: list[str]) -> dict[str, Any]:
+    """What /system_stats says; ``--holds BYTES`` and ``--something-else`` are the tests' own."""
+    if "--something-else" in arguments:
+        return {}
+    system = {"comfyui_version": "0.3.64", "python_version": "3.12.3", "argv": arguments}
+    if "--holds" not in arguments:
+        return {"system": system, "devices": []}
+    held = int(arguments[arguments.index("--holds") + 1])
+    device = {"name": "cuda:0", "type": "cuda", "index": 0, "torch_vram_total": held}
+    return {"system": system, "devices": [device]}
+
+
 def main() -> None:
     port = int(sys.argv[sys.argv.index("--port") + 1])
-    ours = {"comfyui_version": "0.3.64", "python_version": "3.12.3", "argv": sys.argv}
-    Handler.state = State(port, {} if "--something-else" in sys.argv else ours)
+    Handler.state = State(stats(sys.argv))
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     threading.Thread(target=server.serve_forever).start()
     print("To see the GUI", flush=True)
