@@ -52,7 +52,8 @@ def run(listen: str, machines: int) -> int:
         for machine in simulated:
             settings = _write_agent(machine)
             started[machine.id] = _start_agent(machine.id, addresses[machine.id], settings)
-        started[THIS_MACHINE] = _start_agent(THIS_MACHINE, addresses[THIS_MACHINE])
+        settings = _write_settings(THIS_MACHINE)
+        started[THIS_MACHINE] = _start_agent(THIS_MACHINE, addresses[THIS_MACHINE], settings)
         dashboard = _start_dashboard(listen)
         started["dashboard"] = dashboard
         if not _answers(f"http://{listen}/healthz", dashboard):
@@ -106,11 +107,18 @@ def _table(**values: Any) -> str:
 
 
 def _write_agent(machine: SimulatedMachine) -> Path:
-    settings = FOLDER / f"{machine.id}.toml"
-    settings.write_text(
-        f'sources = ["simulated"]\n[source.simulated]\ncards = {_toml(list(machine.cards))}\n',
-        encoding="utf-8",
+    servers = [{"kind": "simulated", "url": url} for url in machine.servers]
+    return _write_settings(
+        machine.id,
+        f'sources = ["simulated"]\nservers = {_toml(servers)}\n'
+        f"[source.simulated]\ncards = {_toml(list(machine.cards))}\n",
     )
+
+
+def _write_settings(machine: str, more: str = "") -> Path:
+    """An agent's settings; what it remembers stays in the demo's folder too."""
+    settings = FOLDER / f"{machine}.toml"
+    settings.write_text(f"state_dir = {_toml(str(FOLDER / 'state'))}\n{more}", encoding="utf-8")
     return settings
 
 
@@ -124,9 +132,9 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _start_agent(machine: str, port: int, settings: Path | None = None) -> subprocess.Popen[bytes]:
-    command = ["tierwatch_agent.cli", "run", "--machine", machine, "--listen", f"127.0.0.1:{port}"]
-    return _start(machine, [*command, *(("--config", str(settings)) if settings else ())])
+def _start_agent(machine: str, port: int, settings: Path) -> subprocess.Popen[bytes]:
+    command = ["tierwatch_agent.cli", "run", "--config", str(settings), "--machine", machine]
+    return _start(machine, [*command, "--listen", f"127.0.0.1:{port}"])
 
 
 def _start_dashboard(listen: str) -> subprocess.Popen[bytes]:

@@ -33,14 +33,21 @@ class Demo:
 
     def verdicts(self) -> dict[str, Any]:
         """State and headline by machine; empty until it answers."""
-        try:
-            with urllib.request.urlopen(f"http://{self.address}/api/v1/fleet", timeout=5) as answer:
-                machines = json.load(answer)["machines"]
-        except OSError:
-            return {}
+        machines = self._ask("fleet").get("machines", ())
         return {
             m["machine"]["id"]: (m["verdict"]["state"], m["verdict"]["headline"]) for m in machines
         }
+
+    def jobs(self) -> dict[str, Any]:
+        """What runs and what is finished."""
+        return self._ask("jobs")
+
+    def _ask(self, what: str) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/api/v1/{what}", timeout=5) as found:
+                return json.load(found)
+        except OSError:
+            return {}
 
 
 @pytest.fixture
@@ -73,6 +80,11 @@ def test_the_studio_tells_its_stories_and_ends_without_a_trace(demo: Demo, tmp_p
     assert seen["render-01"][0] == "ok"
     assert seen["draft-01"][0] == "ok"
     assert seen["this-machine"][0] == "unassigned"
+    jobs = eventually(demo.jobs, lambda now: now.get("finished"), "the first finished jobs")
+    assert all(each["job"]["server"].startswith("simulated-") for each in jobs["finished"])
+    simulated = [each for each in jobs["running"] if each["machine"] != "this-machine"]
+    assert {each["server"]["kind"] for each in simulated} == {"simulated"}
+    assert len(simulated) > 10
 
     started = psutil.Process(demo.process.pid).children(recursive=True)
     assert len(started) > 20
