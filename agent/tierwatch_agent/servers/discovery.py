@@ -24,6 +24,8 @@ from tierwatch_agent.snapshot import GpuSample, SourceState
 SOURCE = "servers"
 LOOK_AGAIN_SECONDS = 60.0
 """How long a process that is no server is left alone."""
+SYSTEM_SECONDS = 600.0
+"""How long one is left alone that has no arguments: it is the system's own."""
 YOUNG_SECONDS = 15.0
 """So long after its creation, a process may still be about to run another program."""
 LEAVE_ALONE_SECONDS = 300.0
@@ -151,40 +153,37 @@ class Discovery:
                 del self._running[root]
         members = {pid for server in self._running.values() for pid in server.members}
         for pid in pids - members:
-            if self._look_at.get(pid, 0.0) <= now and not self._look_at_one(pid):
-                self._look_at[pid] = now + LOOK_AGAIN_SECONDS
-                if self._is_young(pid):
-                    self._look_at[pid] = now
+            if self._look_at.get(pid, 0.0) <= now:
+                self._look_at[pid] = now + self._look_at_one(pid)
         # A system that shows each user its own processes alone does not show the first one.
         if sys.platform == "linux" and 1 not in pids:
             return "may not see other users' processes"
         return None
 
-    def _look_at_one(self, pid: int) -> bool:
-        """Whether a process is a generation server's; takes note of it if so."""
+    def _look_at_one(self, pid: int) -> float:
+        """Takes note of a generation server's process; of another, when to look again (seconds)."""
         try:
             process = self._process(pid)
             arguments = command_line(process)
-            if not arguments or not plausible(arguments):
-                return False
-            label = describe(process)
-            if label.server is None or label.server_pid is None:
-                return False
-            if label.server_pid not in self._running:
-                root = self._process(label.server_pid)
-                self._running[label.server_pid] = _Running(label.server, root)
-        except psutil.NoSuchProcess:
-            return False
-        server = self._running[label.server_pid]
-        server.members[pid] = process
-        server.addresses = set()
-        return True
+            if arguments and plausible(arguments):
+                label = describe(process)
+                if label.server is not None and label.server_pid is not None:
+                    self._join(process, label.server, label.server_pid)
+                    return 0.0
+            if self._now() - process.create_time() < YOUNG_SECONDS:
+                return 0.0
+        except (psutil.NoSuchProcess, *UNTOLD):
+            return LOOK_AGAIN_SECONDS
+        # The system's own processes have no arguments, and never turn into anything.
+        return LOOK_AGAIN_SECONDS if arguments else SYSTEM_SECONDS
 
-    def _is_young(self, pid: int) -> bool:
-        try:
-            return self._now() - self._process(pid).create_time() < YOUNG_SECONDS
-        except (psutil.Error, OSError):
-            return False
+    def _join(self, process: psutil.Process, kind: str, root: int) -> None:
+        """Adds a process to its server's; they are asked where they listen from then on."""
+        if root not in self._running:
+            self._running[root] = _Running(kind, self._process(root))
+        server = self._running[root]
+        server.members[process.pid] = process
+        server.addresses = set()
 
     def _placed(
         self, server: _Running, gpus: Sequence[GpuSample]
