@@ -10,7 +10,9 @@ from pathlib import Path
 from tierwatch_dashboard import __version__
 
 USAGE_ERROR = 2
-EXTRA = frozenset({"aiohttp", "alembic", "apscheduler", "flask", "prometheus_client", "sqlalchemy"})
+EXTRA = frozenset(
+    {"aiohttp", "alembic", "apprise", "apscheduler", "flask", "prometheus_client", "sqlalchemy"}
+)
 """What the dashboard needs beyond the agent: the distribution's extra of that name."""
 
 

@@ -59,6 +59,16 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_at: float | None = None
     acknowledged_by: str | None = None
     note: str | None = None
+    quiet_since: float | None = None
+    """When the rule ceased to hold; the alert fires on until it has been quiet for a while."""
+    recurrences: int = 0
+    """How often it had come back soon after it was resolved, when this life of it began."""
+    told_to: tuple[str, ...] = ()
+    """The receivers that believe it fires: told so, and not yet told that it is over."""
+    told_at: float | None = None
+    """When a message told of it last."""
+    waiting_since: float | None = None
+    """Since when there is something to tell that no message has told yet."""
 
 
 class Matcher(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +77,19 @@ class Matcher(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     value: str
     operator: Literal["=", "!=", "=~", "!~"] = "="
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine's maintenance, once or every week: its alerts make no messages meanwhile."""
+
+    id: str
+    machine: str
+    starts_at: float
+    ends_at: float
+    weekly: bool = False
+    """Whether it comes back every seven days at the same time of the dashboard's clock."""
+    created_by: str = ""
+    comment: str = ""
 
 
 class Silence(msgspec.Struct, frozen=True, kw_only=True):
