@@ -12,6 +12,7 @@ from flask import Blueprint, Flask, current_app
 from tierwatch_dashboard.inventory import Inventory
 
 if TYPE_CHECKING:
+    from tierwatch_dashboard.alerts.board import AlertBoard
     from tierwatch_dashboard.fleet.state import MachineView
     from tierwatch_dashboard.history import History
     from tierwatch_dashboard.history.jobs import JobLog
@@ -87,6 +88,8 @@ class Services:
     last_hour: LastHour
     inventory_file: InventoryInForce
     now: Callable[[], float]
+    alerts: AlertBoard | None = None
+    """None: this dashboard looks after no alerts, and its pages do not speak of any."""
 
 
 def create_app(services: Services) -> Flask:
