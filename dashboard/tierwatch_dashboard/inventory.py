@@ -1,4 +1,4 @@
-"""What the team decided: its tiers, its machines, what each is assigned to, and the policy.
+"""What the team decided: tiers, machines, what each is assigned to, policy, alerts.
 
 Plain data; ``inventory_file`` reads it from ``tierwatch.toml``.
 """
@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from tierwatch_agent.tiers import DEFAULT_TIERS, GIGABYTE, Tier
+from tierwatch_dashboard.alerts.settings import AlertSettings
 
 
 class InventoryError(ValueError):
@@ -60,6 +61,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     machines: tuple[Machine, ...] = ()
     tiers: tuple[Tier, ...] = DEFAULT_TIERS
     policy: Policy = Policy()
+    alerts: AlertSettings = AlertSettings()
 
     def tier(self, name: str) -> Tier:
         """The tier of that name; InventoryError where there is none."""
