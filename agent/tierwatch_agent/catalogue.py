@@ -187,6 +187,12 @@ AGENT: dict[str, Metric] = {
             (*_GPU, "xid"),
         ),
         Metric(
+            "tierwatch_gpu_xid_last_timestamp_seconds",
+            "gauge",
+            "When an Xid error came last, as Unix time.",
+            (*_GPU, "xid"),
+        ),
+        Metric(
             "tierwatch_server_info",
             "info",
             "A generation server's identity.",
@@ -205,6 +211,12 @@ AGENT: dict[str, Metric] = {
             _SERVER,
         ),
         Metric("tierwatch_server_queue_running", "gauge", "Jobs that a server runs.", _SERVER),
+        Metric(
+            "tierwatch_server_queue_paused",
+            "gauge",
+            "1 while a person holds a server's queue back.",
+            _SERVER,
+        ),
         Metric(
             "tierwatch_jobs_finished_total",
             "counter",
@@ -267,9 +279,23 @@ DASHBOARD: dict[str, Metric] = {
     for metric in (
         Metric("tierwatch_dashboard_info", "info", "The dashboard's version.", ("version",)),
         Metric(
+            "tierwatch_machine_assignment_info",
+            "info",
+            "What the team decided of a machine: its tier (empty: unassigned), whether all of its "
+            "GPUs must serve it or any one, and whether it is in maintenance.",
+            ("machine", "tier", "gpus", "maintenance"),
+        ),
+        Metric(
             "tierwatch_assigned_tier_floor_bytes",
             "gauge",
             "VRAM that the assigned tier asks to be available, by GPU (gpu empty: the machine).",
+            _TARGET,
+        ),
+        Metric(
+            "tierwatch_assigned_tier_class_bytes",
+            "gauge",
+            "VRAM that a card of the assigned tier's class has in total, at least, by GPU (gpu "
+            "empty: the machine).",
             _TARGET,
         ),
         Metric(
@@ -301,6 +327,11 @@ DASHBOARD: dict[str, Metric] = {
             "gauge",
             "How long the last poll of a machine's agent took.",
             ("machine",),
+        ),
+        Metric(
+            "tierwatch_dashboard_poll_age_seconds",
+            "gauge",
+            "How long ago the machine was polled that has waited longest for its next poll.",
         ),
         Metric(
             "tierwatch_dashboard_polls_total",

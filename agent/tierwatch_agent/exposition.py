@@ -119,6 +119,8 @@ def _gpu(families: _Families, gpu: GpuSample) -> None:
     add(ecc, gpu.ecc_uncorrected_total, f'{labels},kind="uncorrected"')
     for xid, count in sorted((gpu.xid_errors or {}).items()):
         add("tierwatch_gpu_xid_errors_total", count, f'{labels},xid="{xid}"')
+    for xid, at in sorted((gpu.xid_last_at or {}).items()):
+        add("tierwatch_gpu_xid_last_timestamp_seconds", at, f'{labels},xid="{xid}"')
 
 
 def _gpu_memory(families: _Families, gpu: GpuSample, labels: _Labels) -> None:
@@ -144,6 +146,7 @@ def _server(families: _Families, server: ServerSample, taken_at: float) -> None:
     add("tierwatch_server_up", int(server.state == "up"), labels)
     add("tierwatch_server_queue_pending", server.queue_pending, labels)
     add("tierwatch_server_queue_running", server.queue_running, labels)
+    add("tierwatch_server_queue_paused", int(server.paused), labels)
     _totals(families, server.totals, labels)
     for cause in _CAUSES:
         stalled = server.stall is not None and server.stall.cause == cause

@@ -198,7 +198,7 @@ class SourceRunner:
 
     def _succeeded(self, answer: Answer) -> None:
         self._fruitless = 0
-        self._gpus = self._xids.counted(self._with_missing(answer.gpus))
+        self._gpus = self._xids.counted(self._with_missing(answer.gpus), self._now())
         self._turn(
             msgspec.structs.replace(
                 self._state,
@@ -249,9 +249,10 @@ class SourceRunner:
 
 
 class XidCounts:
-    """Carries counts of Xids over the replacement of the process that counts them."""
+    """Carries counts of Xids over the replacement of the process that counts them; dates them."""
 
     def __init__(self) -> None:
+        self._last_at: dict[str, dict[int, float]] = {}
         self._before: dict[str, dict[int, int]] = {}
         self._last: dict[str, dict[int, int]] = {}
 
@@ -259,20 +260,23 @@ class XidCounts:
         """From now on the source counts from zero again."""
         self._before = {uuid: dict(counts) for uuid, counts in self._last.items()}
 
-    def counted(self, gpus: tuple[GpuSample, ...]) -> tuple[GpuSample, ...]:
-        """The samples with counts since the agent started."""
+    def counted(self, gpus: tuple[GpuSample, ...], now: float) -> tuple[GpuSample, ...]:
+        """The samples with counts since the agent started, and when each last rose."""
         if not self._before and not any(gpu.xid_errors for gpu in gpus):
             return gpus
-        return tuple(self._with_carried(gpu) for gpu in gpus)
+        return tuple(self._with_carried(gpu, now) for gpu in gpus)
 
-    def _with_carried(self, gpu: GpuSample) -> GpuSample:
+    def _with_carried(self, gpu: GpuSample, now: float) -> GpuSample:
         total = dict(self._before.get(gpu.uuid, {}))
         for xid, count in (gpu.xid_errors or {}).items():
             total[xid] = total.get(xid, 0) + count
         if not total:
             return gpu
-        self._last[gpu.uuid] = total
-        return msgspec.structs.replace(gpu, xid_errors=total)
+        last = self._last.get(gpu.uuid, {})
+        risen = {xid: now for xid, count in total.items() if count > last.get(xid, 0)}
+        dates = {**self._last_at.get(gpu.uuid, {}), **risen}
+        self._last[gpu.uuid], self._last_at[gpu.uuid] = total, dates
+        return msgspec.structs.replace(gpu, xid_errors=total, xid_last_at=dates)
 
 
 def _identity(gpu: GpuSample, state: GpuState, detail: str) -> GpuSample:
@@ -292,4 +296,5 @@ def _identity(gpu: GpuSample, state: GpuState, detail: str) -> GpuSample:
         parent_uuid=gpu.parent_uuid,
         mig_profile=gpu.mig_profile,
         xid_errors=gpu.xid_errors,
+        xid_last_at=gpu.xid_last_at,
     )

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the documents that this code writes."""
 
 
@@ -129,6 +129,8 @@ class GpuSample(_Part, frozen=True, kw_only=True):
     ecc_corrected_total: int | None = None
     xid_errors: dict[int, int] | None = None
     """Errors that the driver reported while this agent watched: Xid to count."""
+    xid_last_at: dict[int, float] | None = None
+    """When each of them came last."""
     recovery_action: str | None = None
     """What the driver asks for ("reset", "reboot"); None where it asks for nothing or is silent."""
 

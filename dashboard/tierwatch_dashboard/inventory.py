@@ -54,6 +54,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     maintenance: bool = False
 
+    @property
+    def duty(self) -> str | None:
+        """The tier that the machine as a whole goes by: its own, else its first assigned GPU's."""
+        return self.tier or next((tier for _, tier in sorted(self.gpu_tiers.items())), None)
+
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the team decided, at one moment."""

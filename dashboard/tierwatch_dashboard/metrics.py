@@ -6,6 +6,7 @@ types, labels and help stand in the catalogue.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from tierwatch_agent.catalogue import DASHBOARD
+from tierwatch_agent.tiers import Tier
 from tierwatch_dashboard import __version__
 from tierwatch_dashboard.fleet import SourceHealth
 from tierwatch_dashboard.fleet.state import FleetState, MachineView
@@ -38,6 +40,7 @@ class Observed:
     source: Callable[[], SourceHealth]
     recorder: Callable[[], RecorderHealth]
     jobs: Callable[[], Mapping[str, JobHealth]]
+    now: Callable[[], float] = time.time
 
 
 class DashboardCollector(Collector):
@@ -54,7 +57,7 @@ class DashboardCollector(Collector):
         source = observed.source()
         yield _family("tierwatch_dashboard_info", [((__version__,), 1)])
         yield from _verdicts(views, inventory)
-        yield from _polls(views, source)
+        yield from _polls(views, source, observed.now())
         yield from _history(observed.recorder())
         yield from _jobs(observed.jobs())
         valid = observed.inventory_file.error is None
@@ -90,7 +93,12 @@ def _family(name: str, samples: Iterable[_Labelled]) -> Family:
 
 
 def _verdicts(views: tuple[MachineView, ...], inventory: Inventory) -> Iterator[Family]:
-    yield _family("tierwatch_assigned_tier_floor_bytes", _floors(views, inventory))
+    yield _family("tierwatch_machine_assignment_info", _assignments(views))
+    asked = tuple(_asked(views, inventory))
+    floors = ((labels, tier.floor_bytes) for labels, tier in asked)
+    yield _family("tierwatch_assigned_tier_floor_bytes", floors)
+    classes = ((labels, tier.class_bytes) for labels, tier in asked)
+    yield _family("tierwatch_assigned_tier_class_bytes", classes)
     yield _family(
         "tierwatch_headroom_bytes",
         (
@@ -117,18 +125,27 @@ def _verdicts(views: tuple[MachineView, ...], inventory: Inventory) -> Iterator[
     )
 
 
-def _floors(views: tuple[MachineView, ...], inventory: Inventory) -> Iterator[_Labelled]:
-    machine_floors = {tier.name: tier.floor_bytes for tier in inventory.tiers}
+def _assignments(views: tuple[MachineView, ...]) -> Iterator[_Labelled]:
+    for machine in (view.machine for view in views):
+        maintenance = "true" if machine.maintenance else "false"
+        yield (machine.id, machine.duty or "", machine.gpus, maintenance), 1
+
+
+def _asked(
+    views: tuple[MachineView, ...], inventory: Inventory
+) -> Iterator[tuple[tuple[str, ...], Tier]]:
+    """What each tier is asked of: a GPU, or the machine where it has none."""
+    tiers = {tier.name: tier for tier in inventory.tiers}
     for view in views:
         machine, gpus = view.machine, view.verdict.gpus
-        if not gpus and machine.tier in machine_floors:
-            yield (machine.id, "", machine.tier), machine_floors[machine.tier]
+        if not gpus and machine.tier in tiers:
+            yield (machine.id, "", machine.tier), tiers[machine.tier]
         for gpu in gpus:
-            if gpu.tier is not None and gpu.floor_bytes is not None:
-                yield (machine.id, gpu.gpu, gpu.tier), gpu.floor_bytes
+            if gpu.tier in tiers:
+                yield (machine.id, gpu.gpu, gpu.tier), tiers[gpu.tier]
 
 
-def _polls(views: tuple[MachineView, ...], source: SourceHealth) -> Iterator[Family]:
+def _polls(views: tuple[MachineView, ...], source: SourceHealth, now: float) -> Iterator[Family]:
     last = [source.last[view.machine.id] for view in views if view.machine.id in source.last]
     yield _family(
         "tierwatch_dashboard_poll_up",
@@ -138,6 +155,9 @@ def _polls(views: tuple[MachineView, ...], source: SourceHealth) -> Iterator[Fam
         "tierwatch_dashboard_poll_duration_seconds",
         (((reading.machine,), reading.duration_seconds) for reading in last),
     )
+    if last:
+        waited = max(0.0, now - min(reading.at for reading in last))
+        yield _family("tierwatch_dashboard_poll_age_seconds", [((), waited)])
     outcomes = [(("success",), source.succeeded), (("failure",), source.failed)]
     yield _family("tierwatch_dashboard_polls_total", outcomes)
     yield _family("tierwatch_dashboard_polls_skipped_total", [((), source.skipped)])

@@ -57,6 +57,7 @@ RTX_4080_SUPER = GpuSample(
     ecc_uncorrected_total=0,
     ecc_corrected_total=3,
     xid_errors={79: 1, 13: 4},
+    xid_last_at={79: 1_795_555_100.0, 13: 1_795_555_000.0},
 )
 
 HOST = HostSample(

@@ -116,6 +116,14 @@ def test_a_server_s_jobs_are_told() -> None:
     assert value(snapshot, "tierwatch_job_stalled", **SERVER, cause="vram") == 0
 
 
+def test_a_held_queue_and_the_last_xid_are_told() -> None:
+    held = msgspec.structs.replace(COMFYUI, paused=True)
+    snapshot = msgspec.structs.replace(machine(RTX_4080_SUPER), servers=(held,))
+    assert value(snapshot, "tierwatch_server_queue_paused", **SERVER) == 1
+    last = "tierwatch_gpu_xid_last_timestamp_seconds"
+    assert value(snapshot, last, **GPU, xid="79") == 1_795_555_100.0
+
+
 @pytest.mark.parametrize("openmetrics", [False, True])
 def test_durations_are_a_histogram(openmetrics: bool) -> None:
     text = render(machine(), openmetrics=openmetrics).decode()

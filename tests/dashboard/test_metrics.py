@@ -65,6 +65,7 @@ class Scraped:
                 source=lambda: self.source,
                 recorder=lambda: self.recorder,
                 jobs=lambda: self.jobs,
+                now=lambda: NOW + 4,
             ),
         )
 
@@ -113,6 +114,23 @@ def test_floors_and_headroom_are_told_by_gpu(scraped: Scraped) -> None:
     assert scraped.value(headroom, machine="render-01", gpu="0", tier="mass") == expected
     expected = 2 * GIB - 5e9
     assert scraped.value(headroom, machine="render-01", gpu="1", tier="light") == expected
+
+
+def test_classes_are_told_as_floors_are(scraped: Scraped) -> None:
+    name = "tierwatch_assigned_tier_class_bytes"
+    assert scraped.value(name, machine="render-01", gpu="1", tier="light") == 6e9
+    assert scraped.value(name, machine="render-02", gpu="", tier="production") == 12e9
+
+
+def test_what_the_team_decided_of_a_machine_is_told(scraped: Scraped) -> None:
+    name = "tierwatch_machine_assignment_info"
+    common = {"gpus": "all", "maintenance": "false"}
+    assert scraped.value(name, machine="render-01", tier="mass", **common) == 1
+    assert scraped.value(name, machine="desk-03", tier="", **common) == 1
+
+
+def test_the_longest_wait_for_a_poll_is_told(scraped: Scraped) -> None:
+    assert scraped.value("tierwatch_dashboard_poll_age_seconds") == 4
 
 
 def test_a_machine_that_was_never_heard_has_its_floor_as_a_whole(scraped: Scraped) -> None:
