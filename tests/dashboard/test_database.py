@@ -17,6 +17,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, event, text
 
+import tierwatch_dashboard.alerts.tables
 import tierwatch_dashboard.migrations
 from tierwatch_dashboard.database import DatabaseError, open_database, reading, writing
 from tierwatch_dashboard.history.sqlite import SqliteHistory
@@ -66,7 +67,7 @@ def test_a_new_place_gets_the_schema_that_the_code_works_with(file: Path, begun:
     engine = open_database(url(file))
     assert differences(engine) == []
     engine.dispose()
-    assert revision(file) == "0003"
+    assert revision(file) == "0004"
 
 
 def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_several_processes_open_a_new_file_at_once(file: Path) -> None:
     assert [(child.returncode, text) for child, text in zip(children, said, strict=True)] == (
         [(0, b"")] * 4
     )
-    assert revision(file) == "0003"
+    assert revision(file) == "0004"
 
 
 def test_a_transaction_that_fails_writes_nothing(file: Path) -> None:

@@ -1,0 +1,281 @@
+"""What is kept of alerts: their lives, silences and maintenance windows. One truth: the database.
+
+The engine's step runs inside one transaction with what it read and what comes of it, so that a
+person's acknowledgement never gets lost beside it, and a message is in the outbox exactly if the
+alert's change of state is stored.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+from sqlalchemy import Connection, Engine, delete, insert, select, tuple_, update
+
+from tierwatch_dashboard.alerts import Alert, Matcher, Severity, Silence, Window
+from tierwatch_dashboard.alerts.board import BoardError, Origin, PastAlert, ends_later
+from tierwatch_dashboard.alerts.engine import Step
+from tierwatch_dashboard.alerts.outbox import enqueue
+from tierwatch_dashboard.alerts.tables import ALERTS, SILENCES, WINDOWS
+from tierwatch_dashboard.alerts.windows import WEEK
+from tierwatch_dashboard.database import reading, writing
+from tierwatch_dashboard.history.rows import milliseconds
+
+KEPT_SECONDS = 90 * 86400.0
+"""How long alerts and silences that are over are kept."""
+
+WORDS_SECONDS = 15.0
+"""How old the numbers in a stored alert's words may get: a state is stored at once, words are not
+worth a write a second."""
+
+_GONE = "This alert is over already."
+
+
+class AlertStore:
+    """An ``AlertBoard`` over the database. Safe to call from several threads.
+
+    Every method raises DatabaseError where the database cannot be used.
+    """
+
+    def __init__(self, engine: Engine, now: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._now = now
+
+    @property
+    def origin(self) -> Origin | None:
+        """None: alerts are kept here."""
+        return None
+
+    def advance(
+        self,
+        step: Callable[[Mapping[str, Alert], Sequence[Silence], Sequence[Window]], Step],
+    ) -> Step:
+        """Takes one step of the engine and stores all that comes of it, or nothing."""
+        now = self._now()
+        with writing(self._engine) as connection:
+            rows = connection.execute(select(ALERTS).where(ALERTS.c.live)).all()
+            before = {row.fingerprint: (row, _alert(row.document)) for row in rows}
+            taken = step(
+                {fingerprint: alert for fingerprint, (_row, alert) in before.items()},
+                _silences(connection, now),
+                _windows(connection, now),
+            )
+            for fingerprint, (row, alert) in before.items():
+                after = taken.alerts.get(fingerprint)
+                if after is None or after.since != alert.since:
+                    _let_go(connection, row.key, alert)
+                elif _worth_writing(alert, after, now - row.saved_at / 1000):
+                    changed = update(ALERTS).where(ALERTS.c.key == row.key)
+                    connection.execute(changed.values(_row(after, now)))
+            new = [
+                _row(alert, now)
+                for fingerprint, alert in taken.alerts.items()
+                if fingerprint not in before or before[fingerprint][1].since != alert.since
+            ]
+            if new:
+                connection.execute(insert(ALERTS), new)
+            enqueue(connection, taken.messages, now)
+        return taken
+
+    def current(self) -> tuple[Alert, ...]:
+        """Every alert that fires or is about to."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(ALERTS.c.document).where(ALERTS.c.live)).all()
+        alerts = (_alert(row.document) for row in rows)
+        return tuple(alert for alert in alerts if alert.state != "resolved")
+
+    def history(
+        self,
+        limit: int,
+        *,
+        machine: str | None = None,
+        rule: str | None = None,
+        severity: Severity | None = None,
+        before: int | None = None,
+    ) -> tuple[PastAlert, ...]:
+        """Alerts that fired, over or not, the latest first; ``before``: the key to go on from."""
+        c = ALERTS.c
+        found = select(c.key, c.document).where(c.fired_at.is_not(None))
+        for column, wanted in ((c.machine, machine), (c.rule, rule), (c.severity, severity)):
+            if wanted is not None:
+                found = found.where(column == wanted)
+        if before is not None:
+            last = select(c.fired_at, c.key).where(c.key == before).scalar_subquery()
+            found = found.where(tuple_(c.fired_at, c.key) < last)
+        found = found.order_by(c.fired_at.desc(), c.key.desc()).limit(limit)
+        with reading(self._engine) as connection:
+            rows = connection.execute(found).all()
+        return tuple(PastAlert(key=row.key, alert=_alert(row.document)) for row in rows)
+
+    def acknowledge(self, fingerprint: str, by: str, note: str) -> None:
+        """Says that someone looks after a firing alert; BoardError where it is over."""
+        with writing(self._engine) as connection:
+            live = select(ALERTS).where(ALERTS.c.live, ALERTS.c.fingerprint == fingerprint)
+            row = connection.execute(live).one_or_none()
+            alert = _alert(row.document) if row else None
+            if row is None or alert is None or alert.state != "firing":
+                raise BoardError(_GONE)
+            now = self._now()
+            alert = msgspec.structs.replace(
+                alert, acknowledged_at=now, acknowledged_by=by, note=note or None
+            )
+            changed = update(ALERTS).where(ALERTS.c.key == row.key)
+            connection.execute(changed.values(_row(alert, now)))
+
+    def silences(self) -> tuple[Silence, ...]:
+        """Those that are not over."""
+        with reading(self._engine) as connection:
+            return _silences(connection, self._now())
+
+    def add_silence(
+        self,
+        matchers: Sequence[Matcher],
+        *,
+        starts_at: float,
+        ends_at: float,
+        created_by: str,
+        comment: str,
+    ) -> str:
+        """Makes a silence and gives its id; BoardError where its time makes no sense."""
+        ends_later(starts_at, ends_at, self._now())
+        if not matchers:
+            raise BoardError("A silence needs a matcher: without one it would silence all.")
+        silence = Silence(
+            id=secrets.token_hex(8),
+            matchers=tuple(matchers),
+            starts_at=starts_at,
+            ends_at=ends_at,
+            created_by=created_by,
+            comment=comment,
+        )
+        with writing(self._engine) as connection:
+            connection.execute(insert(SILENCES).values(_silence_row(silence)))
+        return silence.id
+
+    def end_silence(self, id_: str) -> None:
+        """Ends a silence now; BoardError where there is none of that id."""
+        now = self._now()
+        with writing(self._engine) as connection:
+            found = [each for each in _silences(connection, now) if each.id == id_]
+            if not found:
+                raise BoardError("This silence is over already.")
+            ended = msgspec.structs.replace(found[0], ends_at=now)
+            changed = update(SILENCES).where(SILENCES.c.id == id_)
+            connection.execute(changed.values(_silence_row(ended)))
+
+    def windows(self) -> tuple[Window, ...]:
+        """Maintenance windows that are open or are to come, and all weekly ones."""
+        with reading(self._engine) as connection:
+            return _windows(connection, self._now())
+
+    def add_window(
+        self,
+        machine: str,
+        *,
+        starts_at: float,
+        ends_at: float,
+        weekly: bool = False,
+        created_by: str = "",
+        comment: str = "",
+    ) -> str:
+        """Plans maintenance of a machine and gives the window's id.
+
+        A weekly one comes back every seven days from ``starts_at``. BoardError where its time makes
+        no sense.
+        """
+        if ends_at <= starts_at:
+            raise BoardError("This maintenance would end before it begins: choose a later end.")
+        if not weekly and ends_at <= self._now():
+            raise BoardError("This maintenance would be over already: choose a later end.")
+        if weekly and ends_at - starts_at >= WEEK.total_seconds():
+            raise BoardError("A weekly maintenance must be shorter than a week.")
+        window = Window(
+            id=secrets.token_hex(8),
+            machine=machine,
+            starts_at=starts_at,
+            ends_at=ends_at,
+            weekly=weekly,
+            created_by=created_by,
+            comment=comment,
+        )
+        row = {"id": window.id, "document": msgspec.json.encode(window)}
+        with writing(self._engine) as connection:
+            connection.execute(insert(WINDOWS).values(row))
+        return window.id
+
+    def end_window(self, id_: str) -> None:
+        """Ends a maintenance window, and every later week of it; BoardError where there is none."""
+        with writing(self._engine) as connection:
+            if not connection.execute(delete(WINDOWS).where(WINDOWS.c.id == id_)).rowcount:
+                raise BoardError("This maintenance is over already.")
+
+    def prune(self, now: float) -> None:
+        """Removes alerts and silences that were over 90 days ago, and windows that are over."""
+        horizon = milliseconds(now - KEPT_SECONDS)
+        with writing(self._engine) as connection:
+            over = ~ALERTS.c.live & (ALERTS.c.saved_at < horizon)
+            connection.execute(delete(ALERTS).where(over))
+            connection.execute(delete(SILENCES).where(SILENCES.c.ends_at < horizon))
+            kept = [window.id for window in _windows(connection, now)]
+            connection.execute(delete(WINDOWS).where(WINDOWS.c.id.not_in(kept)))
+
+
+def _let_go(connection: Connection, key: int, alert: Alert) -> None:
+    """An alert that never fired leaves no trace; the others are history."""
+    this = ALERTS.c.key == key
+    if alert.fired_at is None:
+        connection.execute(delete(ALERTS).where(this))
+    else:
+        connection.execute(update(ALERTS).where(this).values(live=False))
+
+
+def _worth_writing(before: Alert, after: Alert, age: float) -> bool:
+    if after == before:
+        return False
+    old_words = {"summary": before.summary, "todo": before.todo}
+    return age >= WORDS_SECONDS or msgspec.structs.replace(after, **old_words) != before
+
+
+def _row(alert: Alert, now: float) -> dict[str, object]:
+    return {
+        "fingerprint": alert.fingerprint,
+        "live": True,
+        "rule": alert.rule,
+        "severity": alert.severity,
+        "machine": alert.labels.get("machine"),
+        "fired_at": None if alert.fired_at is None else milliseconds(alert.fired_at),
+        "saved_at": milliseconds(now),
+        "document": msgspec.json.encode(alert),
+    }
+
+
+def _alert(document: bytes) -> Alert:
+    return msgspec.json.decode(document, type=Alert)
+
+
+def _silence_row(silence: Silence) -> dict[str, object]:
+    return {
+        "id": silence.id,
+        "ends_at": milliseconds(silence.ends_at),
+        "document": msgspec.json.encode(silence),
+    }
+
+
+def _silences(connection: Connection, now: float) -> tuple[Silence, ...]:
+    kept = select(SILENCES.c.document).where(SILENCES.c.ends_at > milliseconds(now))
+    return _decoded(connection.execute(kept).scalars(), Silence)
+
+
+def _windows(connection: Connection, now: float) -> tuple[Window, ...]:
+    kept = _decoded(connection.execute(select(WINDOWS.c.document)).scalars(), Window)
+    return tuple(window for window in kept if window.weekly or window.ends_at > now)
+
+
+_T = TypeVar("_T")
+
+
+def _decoded(documents: Iterable[bytes], type_: type[_T]) -> tuple[_T, ...]:
+    return tuple(msgspec.json.decode(document, type=type_) for document in documents)
