@@ -22,6 +22,8 @@ BLUEPRINTS: tuple[str, ...] = (
     "tierwatch_dashboard.web.fleet:bp",
     "tierwatch_dashboard.web.machine:bp",
     "tierwatch_dashboard.web.jobs:bp",
+    "tierwatch_dashboard.web.alerts:bp",
+    "tierwatch_dashboard.web.silences:bp",
     "tierwatch_dashboard.web.api:bp",
     "tierwatch_dashboard.web.health:bp",
 )
@@ -31,6 +33,7 @@ INITIALISERS: tuple[str, ...] = (
     "tierwatch_dashboard.web.static_files:init_app",
     "tierwatch_dashboard.web.formats:init_app",
     "tierwatch_dashboard.web.errors:init_app",
+    "tierwatch_dashboard.web.badge:init_app",
     "tierwatch_dashboard.web.answers:init_app",
 )
 """What every page shares, as ``module:function``."""

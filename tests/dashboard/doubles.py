@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.dashboard.studio import GIB, MIB, NOW, machines, worst_first
 from tierwatch_agent.snapshot import Outcome
+from tierwatch_dashboard.alerts.board import AlertBoard
 from tierwatch_dashboard.app import Services
 from tierwatch_dashboard.fleet.state import MachineView
 from tierwatch_dashboard.history import Bucket, GpuPoint, Series
@@ -152,6 +153,7 @@ class Studio:
     last_hour: LastHour = field(default_factory=LastHour)
     inventory_file: InventoryFile = field(default_factory=InventoryFile)
     now: Clock = field(default_factory=Clock)
+    alerts: AlertBoard | None = None
 
     def __post_init__(self) -> None:
         self.inventory_file.current = Inventory(
@@ -166,4 +168,5 @@ class Studio:
             last_hour=self.last_hour,
             inventory_file=self.inventory_file,
             now=self.now,
+            alerts=self.alerts,
         )

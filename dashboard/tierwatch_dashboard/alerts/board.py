@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from tierwatch_dashboard.alerts import Alert, Matcher, Severity, Silence
+from tierwatch_dashboard.alerts import Alert, Matcher, Severity, Silence, Window
 
 
 class BoardError(Exception):
@@ -82,6 +82,27 @@ class AlertBoard(Protocol):
 
     def end_silence(self, id_: str) -> None:
         """Ends a silence now."""
+        ...
+
+    def windows(self) -> Sequence[Window]:
+        """Maintenance that goes on or is to come, in any order."""
+        ...
+
+    def add_window(
+        self,
+        machine: str,
+        *,
+        starts_at: float,
+        ends_at: float,
+        weekly: bool = False,
+        created_by: str = "",
+        comment: str = "",
+    ) -> str:
+        """Plans maintenance of a machine and gives its id."""
+        ...
+
+    def end_window(self, id_: str) -> None:
+        """Ends maintenance now, and every later week of it."""
         ...
 
 

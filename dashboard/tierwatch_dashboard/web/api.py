@@ -10,11 +10,15 @@ from werkzeug.wrappers import Response
 
 from tierwatch_agent.snapshot import MachineSnapshot, ServerSample
 from tierwatch_agent.tiers import Tier
+from tierwatch_dashboard.alerts import Silence
+from tierwatch_dashboard.alerts.board import Origin
 from tierwatch_dashboard.app import services
 from tierwatch_dashboard.charts import DEFAULT_RANGE, RANGES, THEMES, Figure, chart, span_of
 from tierwatch_dashboard.history.jobs import StoredJob
 from tierwatch_dashboard.inventory import Machine
 from tierwatch_dashboard.verdict import Verdict
+from tierwatch_dashboard.web.alert_board import board, stands
+from tierwatch_dashboard.web.alert_lines import AlertLine, Standing, of_machine, sentence
 from tierwatch_dashboard.web.jobs import asked_for
 from tierwatch_dashboard.web.machine import view_of
 from tierwatch_dashboard.web.standing import TierStanding, standing
@@ -75,6 +79,20 @@ class JobsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     finished: tuple[StoredJob, ...]
     before: int | None
     """Asks for what is older; None: there is nothing older."""
+
+
+class AlertsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Every alert, each list worst first, and the silences that are not over."""
+
+    at: float
+    sentence: str
+    origin: Origin | None
+    """The Alertmanager that they are from; None: they are this dashboard's own."""
+    firing: tuple[AlertLine, ...]
+    quiet: tuple[AlertLine, ...]
+    """Silenced, or of a machine in maintenance."""
+    pending: tuple[AlertLine, ...]
+    silences: tuple[Silence, ...]
 
 
 class ChartsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +159,26 @@ def jobs() -> Response:
             ),
             finished=kept[:count],
             before=kept[count - 1].key if len(kept) > count else None,
+        )
+    )
+
+
+@bp.get("/alerts")
+def alerts() -> Response:
+    """What fires, what is kept quiet, what is about to fire; ``?machine=`` picks one's."""
+    found, stands_now = board(), stands() or Standing()
+    machine = request.args.get("machine")
+    if machine:
+        stands_now = of_machine(stands_now, machine)
+    return _json(
+        AlertsAnswer(
+            at=services().now(),
+            sentence=sentence(stands_now, found.origin),
+            origin=found.origin,
+            firing=stands_now.firing,
+            quiet=stands_now.quiet,
+            pending=stands_now.pending,
+            silences=tuple(found.silences()),
         )
     )
 

@@ -11,6 +11,8 @@ from flask import Blueprint, Response, abort, render_template, request
 from tierwatch_agent.snapshot import GpuSample
 from tierwatch_dashboard.app import services
 from tierwatch_dashboard.charts import DEFAULT_RANGE, RANGES
+from tierwatch_dashboard.web.alert_board import stands
+from tierwatch_dashboard.web.alert_lines import Standing, of_machine
 from tierwatch_dashboard.web.finished import finished
 from tierwatch_dashboard.web.making import server_lines
 from tierwatch_dashboard.web.output import by_machine, hour_words
@@ -86,7 +88,13 @@ def _now(view: MachineView) -> Now:
         output=output,
         hour=hour_words((output,)) if output else None,
         finished=[finished(each) for each in services().jobs.recent(SHOWN_JOBS, machine)],
+        alerts=_alerts(machine),
     ).strip()
     host = render_template("machine/host.html", view=view).strip()
     token = hashlib.sha256((html + host).encode()).hexdigest()[:16]
     return Now(token=token, html=html, host=host)
+
+
+def _alerts(machine: str) -> Standing | None:
+    found = stands()
+    return None if found is None else of_machine(found, machine)

@@ -11,6 +11,7 @@
     else root.dataset.theme = theme;
   }
   applyTheme();
+  root.dataset.scripted = "";
 
   function setUpTheme() {
     const button = document.getElementById("theme");
@@ -76,6 +77,34 @@
     order.value = "";
   }
 
+  // Every answer bears the count of firing alerts, whatever else it says.
+  const title = document.title.replace(/^\(\d+\) /, "");
+  function sayCount(headers) {
+    const badge = document.getElementById("badge");
+    const count = headers.get("Tierwatch-Alerts");
+    if (!badge || count === null || badge.textContent === count) return;
+    badge.textContent = count;
+    badge.hidden = count === "0";
+    document.title = count === "0" ? title : `(${count}) ${title}`;
+  }
+
+  // A form asks for moments on the wall; where this runs, they are the viewer's own.
+  function setUpMoments() {
+    document.addEventListener("submit", ({ target: form }) => {
+      if (!("moments" in form.dataset)) return;
+      for (const chosen of form.querySelectorAll("input[type=datetime-local]")) {
+        const at = new Date(chosen.value).getTime() / 1000;
+        form.elements[`${chosen.name}_at`].value = chosen.value && Number.isFinite(at) ? at : "";
+      }
+      if (form.elements.tomorrow_at) {
+        const morning = new Date();
+        morning.setDate(morning.getDate() + 1);
+        morning.setHours(8, 0, 0, 0);
+        form.elements.tomorrow_at.value = morning.getTime() / 1000;
+      }
+    });
+  }
+
   let lostAt = null;
   function heard() {
     if (lostAt === null) return;
@@ -100,7 +129,9 @@
       if (!document.hidden) live.dispatchEvent(new CustomEvent("every"));
     });
     live.addEventListener("htmx:after:request", (event) => {
-      if (event.detail.ctx.response.status < 400) heard();
+      const { status, headers } = event.detail.ctx.response;
+      sayCount(headers);
+      if (status < 400) heard();
     });
     live.addEventListener("htmx:response:error", (event) => {
       const { status } = event.detail.ctx.response;
@@ -116,6 +147,7 @@
   document.addEventListener("DOMContentLoaded", () => {
     setUpTheme();
     setUpLive();
+    setUpMoments();
     sayTimes();
     setInterval(() => { if (!document.hidden) sayTimes(); }, 10000);
   });
