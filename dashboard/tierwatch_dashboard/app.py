@@ -81,6 +81,15 @@ class LastHour(Protocol):
         ...
 
 
+class Alerts(Protocol):
+    """Where alerts are kept, as the settings have it."""
+
+    @property
+    def board(self) -> AlertBoard:
+        """The board in force."""
+        ...
+
+
 @dataclass(frozen=True)
 class Services:
     """What the pages read. ``now`` gives Unix seconds."""
@@ -91,7 +100,7 @@ class Services:
     last_hour: LastHour
     inventory_file: InventoryInForce
     now: Callable[[], float]
-    alerts: AlertBoard | None = None
+    alerts: Alerts | None = None
     """None: this dashboard looks after no alerts, and its pages do not speak of any."""
 
 

@@ -144,6 +144,13 @@ class Clock:
 
 
 @dataclass
+class Alerts:
+    """The board of alerts in force; the test sets it."""
+
+    board: AlertBoard
+
+
+@dataclass
 class Studio:
     """Everything that the pages read, in the test's hands."""
 
@@ -153,7 +160,7 @@ class Studio:
     last_hour: LastHour = field(default_factory=LastHour)
     inventory_file: InventoryFile = field(default_factory=InventoryFile)
     now: Clock = field(default_factory=Clock)
-    alerts: AlertBoard | None = None
+    alerts: Alerts | None = None
 
     def __post_init__(self) -> None:
         self.inventory_file.current = Inventory(

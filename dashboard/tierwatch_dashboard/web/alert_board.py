@@ -14,7 +14,7 @@ def board() -> AlertBoard:
     found = services().alerts
     if found is None:
         abort(404, "This dashboard looks after no alerts.")
-    return found
+    return found.board
 
 
 def stands() -> Standing | None:
@@ -22,10 +22,11 @@ def stands() -> Standing | None:
     found = services().alerts
     if found is None:
         return None
+    board_now = found.board
     # An Alertmanager knows nothing of what the inventory says.
     resting = (
         frozenset(v.machine.id for v in services().state.views() if v.machine.maintenance)
-        if found.origin is None
+        if board_now.origin is None
         else frozenset[str]()
     )
-    return standing(found, resting, services().now())
+    return standing(board_now, resting, services().now())
