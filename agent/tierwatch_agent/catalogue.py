@@ -372,6 +372,30 @@ DASHBOARD: dict[str, Metric] = {
             ("job",),
         ),
         Metric(
+            "tierwatch_dashboard_alerts",
+            "gauge",
+            "Alerts that this dashboard looks after, by state: pending, firing.",
+            ("state",),
+        ),
+        Metric(
+            "tierwatch_dashboard_outbox_messages",
+            "gauge",
+            "Messages that wait until their receiver takes them.",
+            ("receiver",),
+        ),
+        Metric(
+            "tierwatch_dashboard_outbox_oldest_age_seconds",
+            "gauge",
+            "How long the oldest message has waited for its receiver; absent where none waits.",
+            ("receiver",),
+        ),
+        Metric(
+            "tierwatch_dashboard_deliveries_total",
+            "counter",
+            "Attempts to give a receiver a message, by outcome: delivered, failed, given_up.",
+            ("receiver", "outcome"),
+        ),
+        Metric(
             "tierwatch_dashboard_inventory_valid",
             "gauge",
             "1 while the inventory in force is the one in the file; 0: the file has an error and "

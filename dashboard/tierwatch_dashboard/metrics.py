@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from tierwatch_agent.catalogue import DASHBOARD
 from tierwatch_agent.tiers import Tier
 from tierwatch_dashboard import __version__
+from tierwatch_dashboard.alerts.alerting import AlertingHealth
 from tierwatch_dashboard.fleet import SourceHealth
 from tierwatch_dashboard.fleet.state import FleetState, MachineView
 from tierwatch_dashboard.inventory import Inventory
@@ -40,6 +41,7 @@ class Observed:
     source: Callable[[], SourceHealth]
     recorder: Callable[[], RecorderHealth]
     jobs: Callable[[], Mapping[str, JobHealth]]
+    alerting: Callable[[], AlertingHealth]
     now: Callable[[], float] = time.time
 
 
@@ -60,6 +62,7 @@ class DashboardCollector(Collector):
         yield from _polls(views, source, observed.now())
         yield from _history(observed.recorder())
         yield from _jobs(observed.jobs())
+        yield from _alerting(observed.alerting(), observed.now())
         valid = observed.inventory_file.error is None
         yield _family("tierwatch_dashboard_inventory_valid", [((), valid)])
         loaded_at = observed.inventory_file.loaded_at
@@ -185,3 +188,20 @@ def _jobs(jobs: Mapping[str, JobHealth]) -> Iterator[Family]:
         "tierwatch_dashboard_job_failures_total",
         (((name,), health.failures) for name, health in jobs.items()),
     )
+
+
+def _alerting(health: AlertingHealth, now: float) -> Iterator[Family]:
+    outbox = health.outbox
+    for name, samples in (
+        ("tierwatch_dashboard_alerts", [((s,), count) for s, count in health.alerts.items()]),
+        (
+            "tierwatch_dashboard_outbox_messages",
+            [((name,), count) for name, count in outbox.waiting.items()],
+        ),
+        (
+            "tierwatch_dashboard_outbox_oldest_age_seconds",
+            [((name,), now - made_at) for name, made_at in outbox.oldest_made_at.items()],
+        ),
+        ("tierwatch_dashboard_deliveries_total", list(outbox.deliveries.items())),
+    ):
+        yield _family(name, samples)

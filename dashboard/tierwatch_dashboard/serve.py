@@ -16,6 +16,7 @@ from cheroot import wsgi
 
 from tierwatch_agent.ending import Ending
 from tierwatch_dashboard import metrics
+from tierwatch_dashboard.alerts.alerting import Alerting
 from tierwatch_dashboard.alerts.boards import Boards
 from tierwatch_dashboard.alerts.store import AlertStore
 from tierwatch_dashboard.app import Services, create_app
@@ -69,6 +70,13 @@ class Dashboard:
             on_change=self._recorder.take_change,
         )
         self._fleet = self._fleet_source(config)
+        self._alerting = Alerting(
+            engine,
+            self._state.views,
+            lambda: self._inventory_file.current,
+            self._fleet.health,
+            time.time,
+        )
         self._background = Background(self._work(config))
         self.app = create_app(
             Services(
@@ -89,6 +97,7 @@ class Dashboard:
                 source=self._fleet.health,
                 recorder=self._recorder.health,
                 jobs=self._background.health,
+                alerting=self._alerting.health,
             ),
         )
 
@@ -101,6 +110,7 @@ class Dashboard:
         """Ends all work and commits what was not yet committed."""
         self._background.stop()
         self._fleet.stop()
+        self._alerting.stop()
         try:
             self._recorder.write()
             self._save_memories()
@@ -140,12 +150,14 @@ class Dashboard:
             Job(name="memories", every_seconds=MEMORY_SECONDS, run=self._save_memories),
             Job(name="roll_up", every_seconds=60.0, run=lambda: self._history.roll_up(time.time())),
             Job(name="prune", every_seconds=3600.0, run=self._prune),
+            *self._alerting.work(),
         )
 
     def _prune(self) -> None:
         self._history.prune(time.time())
         self._verdicts.prune(time.time())
         self._jobs.prune(time.time())
+        self._alerting.prune(time.time())
 
     def _save_memories(self) -> None:
         memories = self._state.memories()

@@ -17,6 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.fakes.agents import GIB, gpu, snapshot
 from tierwatch_agent import __version__
 from tierwatch_agent.catalogue import DASHBOARD
+from tierwatch_dashboard.alerts.alerting import AlertingHealth
+from tierwatch_dashboard.alerts.outbox import OutboxHealth
 from tierwatch_dashboard.fleet import Reading, SourceHealth
 from tierwatch_dashboard.fleet.state import FleetState
 from tierwatch_dashboard.inventory_file import InventoryFile
@@ -51,6 +53,7 @@ class Scraped:
     source: SourceHealth = field(default_factory=SourceHealth)
     recorder: RecorderHealth = field(default_factory=RecorderHealth)
     jobs: dict[str, JobHealth] = field(default_factory=dict[str, JobHealth])
+    alerting: AlertingHealth = field(default_factory=AlertingHealth)
 
     def __post_init__(self) -> None:
         self.file.write_text(INVENTORY)
@@ -65,6 +68,7 @@ class Scraped:
                 source=lambda: self.source,
                 recorder=lambda: self.recorder,
                 jobs=lambda: self.jobs,
+                alerting=lambda: self.alerting,
                 now=lambda: NOW + 4,
             ),
         )
@@ -102,6 +106,14 @@ def scraped(tmp_path: Path) -> Scraped:
     made.source = SourceHealth(succeeded=7, failed=3, skipped=2, last=last)
     made.recorder = RecorderHealth(written=56, dropped=4, failures=1)
     made.jobs = {"poll": JobHealth(last_success_at=NOW - 1, failures=5), "prune": JobHealth()}
+    made.alerting = AlertingHealth(
+        alerts={"pending": 2, "firing": 5},
+        outbox=OutboxHealth(
+            waiting={"ops": 3},
+            oldest_made_at={"ops": NOW - 56},
+            deliveries={("ops", "delivered"): 9, ("ops", "failed"): 4},
+        ),
+    )
     return made
 
 
@@ -190,6 +202,15 @@ def test_a_machine_that_left_the_inventory_leaves_the_scrape(scraped: Scraped) -
     scraped.inventory_file.refresh()
     scraped.state.judge(NOW)
     assert "render-0" not in scraped.get()[1]
+
+
+def test_alerts_and_the_messages_on_their_way_are_told(scraped: Scraped) -> None:
+    assert scraped.value("tierwatch_dashboard_alerts", state="firing") == 5
+    assert scraped.value("tierwatch_dashboard_outbox_messages", receiver="ops") == 3
+    assert scraped.value("tierwatch_dashboard_outbox_oldest_age_seconds", receiver="ops") == 60
+    deliveries = "tierwatch_dashboard_deliveries_total"
+    assert scraped.value(deliveries, receiver="ops", outcome="delivered") == 9
+    assert scraped.value(deliveries, receiver="ops", outcome="failed") == 4
 
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

@@ -14,7 +14,7 @@ from tierwatch_dashboard.alerts.windows import machines_in_maintenance
 from tierwatch_dashboard.fleet.state import MachineView
 from tierwatch_dashboard.inventory import Inventory
 
-Rules = Callable[[Sequence[MachineView], float], Iterable[Finding]]
+Rules = Callable[[Sequence[MachineView], Inventory, float], Iterable[Finding]]
 """Everything that holds of the fleet at a moment, in Unix seconds."""
 
 
@@ -46,16 +46,11 @@ class AlertWatch:
         self._counts: Mapping[AlertState, int] = {}
 
     def evaluate(self) -> None:
-        """One step, stored with its messages. For one thread alone.
-
-        Where an Alertmanager has the alerts nothing is done here.
-        """
+        """One step, stored with its messages. For one thread alone."""
         inventory = self._inventory()
-        if inventory.alerts.alertmanager is not None:
-            return
         now = self._now()
         views = self._views()
-        findings = tuple(self._rules(views, now))
+        findings = tuple(self._rules(views, inventory, now))
 
         def move(
             alerts: Mapping[str, Alert], silences: Sequence[Silence], windows: Sequence[Window]
