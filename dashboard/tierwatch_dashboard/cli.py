@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 on success, 2 with one line on a usage or configuration error."""
     options = _parser().parse_args(arguments)
     try:
-        return _demo(options) if options.command == "demo" else _serve(options)
+        return _COMMANDS[options.command](options)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in EXTRA:
@@ -59,9 +59,25 @@ def _demo(options: argparse.Namespace) -> int:
     return demo.run(options.listen, options.machines)
 
 
+def _rules(options: argparse.Namespace) -> int:
+    from tierwatch_dashboard import config, inventory_file
+    from tierwatch_dashboard.alerts.prometheus import rules_file
+    from tierwatch_dashboard.inventory import InventoryError
+
+    try:
+        inventory = inventory_file.load(config.find(options.config))
+    except (config.ConfigError, InventoryError) as error:
+        return _refuse(str(error))
+    sys.stdout.write(rules_file(inventory))
+    return 0
+
+
 def _refuse(why: str) -> int:
     print(f"tierwatch: {why}", file=sys.stderr)
     return USAGE_ERROR
+
+
+_COMMANDS = {"serve": _serve, "demo": _demo, "rules": _rules}
 
 
 def _machines(text: str) -> int:
@@ -84,13 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: tierwatch serve --config tierwatch.toml --listen 127.0.0.1:8090",
     )
     serve.add_argument("--listen", metavar="HOST:PORT", help="default 127.0.0.1:8090")
-    serve.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="settings and inventory (TOML); default: tierwatch.toml here, then the user's own, "
-        "then the machine's",
-    )
+    _add_config(serve)
     serve.add_argument("--log-format", metavar="FORMAT", help="text (default) or json")
     demo = commands.add_parser(
         "demo",
@@ -99,7 +109,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8090")
     demo.add_argument("--machines", type=_machines, metavar="N", default=12)
+    rules = commands.add_parser(
+        "rules",
+        help="prints the rules of alerts as a file for Prometheus",
+        epilog="example: tierwatch rules --config tierwatch.toml > tierwatch.rules.yml",
+    )
+    _add_config(rules)
     return parser
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="settings and inventory (TOML); default: tierwatch.toml here, then the user's own, "
+        "then the machine's",
+    )
 
 
 if __name__ == "__main__":

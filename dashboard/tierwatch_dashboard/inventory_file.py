@@ -15,6 +15,7 @@ from typing import Literal, cast
 from urllib.parse import urlsplit
 
 from tierwatch_agent.tiers import DEFAULT_ALLOWANCE_GB, DEFAULT_TIERS, Tier
+from tierwatch_dashboard.alerts.settings_file import settings_of
 from tierwatch_dashboard.inventory import Inventory, InventoryError, Machine, Policy
 from tierwatch_dashboard.toml_table import Table, did_you_mean
 
@@ -27,6 +28,7 @@ SETTLE_SECONDS = 0.05
 """A file that changed is read until two readings so far apart agree: an editor may be at it."""
 _SETTLE_READINGS = 10
 _ID = re.compile(r"\w[\w.-]*")
+_ADDRESS = re.compile(r"://[^\s\"']+")
 _LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
@@ -38,9 +40,19 @@ def load(path: Path) -> Inventory:
 def parse(content: bytes, name: str) -> Inventory:
     """The inventory in a file's content; ``name`` is the file's, for errors."""
     top = Table(_document(content, name), name, InventoryError)
-    top.only(("policy", "tier", "machine", "dashboard"))
+    top.only(("policy", "tier", "machine", "alerts", "dashboard"))
     tiers = _tiers(top)
-    return Inventory(machines=_machines(top, tiers), tiers=tiers, policy=_policy(top))
+    machines = _machines(top, tiers)
+    return Inventory(
+        machines=machines,
+        tiers=tiers,
+        policy=_policy(top),
+        alerts=settings_of(
+            top.table("alerts"),
+            [tier.name for tier in tiers],
+            {machine.id: machine.tags for machine in machines if machine.tags},
+        ),
+    )
 
 
 class InventoryFile:
@@ -131,6 +143,8 @@ def _document(content: bytes, name: str) -> dict[str, object]:
         lines = text.splitlines()
         number = int(where[1]) if where else len(lines)
         line = lines[number - 1].strip() if number <= len(lines) else ""
+        # A receiver's address holds a secret.
+        line = _ADDRESS.sub("://…", line)
         what = _LINE.sub("", str(error)).strip()
         raise InventoryError(
             f"{name}: line {number} is not TOML ({what}): {line!r}. Text stands in quotes, as in "

@@ -32,6 +32,11 @@ class Table:
         """An error that says where it is."""
         return self._error(f"{self.place}: {what}")
 
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The keys that are there, in the file's order."""
+        return tuple(self._values)
+
     def only(self, known: Sequence[str]) -> None:
         """Refuses every key that is not known."""
         for key in self._values:

@@ -32,7 +32,7 @@ def test_the_version_is_the_distribution_s(capsys: pytest.CaptureFixture[str]) -
     assert run(capsys, "--version") == (0, f"tierwatch {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["serve", "demo"])
+@pytest.mark.parametrize("command", ["serve", "demo", "rules"])
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, said, _ = run(capsys, command, "--help")
     assert code == 0
@@ -40,7 +40,7 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str], command: str)
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("rules",), ("serve", "--port", "1"), ("demo", "--machines", "0")]
+    "arguments", [(), ("report",), ("serve", "--port", "1"), ("demo", "--machines", "0")]
 )
 def test_wrong_usage_exits_with_2(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]

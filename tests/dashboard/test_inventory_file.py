@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tierwatch_agent.tiers import DEFAULT_TIERS, Tier
+from tierwatch_dashboard.alerts.settings import AlertSettings
 from tierwatch_dashboard.inventory import Inventory, InventoryError, Machine, Policy
 from tierwatch_dashboard.inventory_file import InventoryFile, load, parse
 
@@ -84,6 +85,7 @@ def test_a_file_may_say_everything() -> None:
             down_after_seconds=3600,
             margin_gb=1,
         ),
+        alerts=AlertSettings(machine_tags={"render-01": ("floor-2", "loud")}),
     )
 
 
