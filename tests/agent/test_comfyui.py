@@ -396,7 +396,7 @@ def test_a_history_of_large_jobs_is_read_in_small_pages() -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Fault(delay_seconds=30.0), "does not answer in time"),
+        pytest.param(Fault(delay_seconds=30.0), "does not answer in time", marks=pytest.mark.slow),
         (Fault(status=500), "status 500"),
         (Fault(status=401), "login"),
         (Fault(body=b"<html>"), "does not answer with JSON"),
