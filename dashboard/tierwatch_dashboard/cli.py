@@ -68,8 +68,30 @@ def _rules(options: argparse.Namespace) -> int:
         inventory = inventory_file.load(config.find(options.config))
     except (config.ConfigError, InventoryError) as error:
         return _refuse(str(error))
-    sys.stdout.write(rules_file(inventory))
+    # As bytes: Prometheus reads UTF-8, whatever this terminal speaks.
+    sys.stdout.buffer.write(rules_file(inventory).encode())
+    sys.stdout.buffer.flush()
     return 0
+
+
+def _notify(options: argparse.Namespace) -> int:
+    from tierwatch_dashboard import config, inventory_file
+    from tierwatch_dashboard.alerts.receivers import why_not
+    from tierwatch_dashboard.inventory import InventoryError
+
+    try:
+        file = config.find(options.config)
+        receivers = inventory_file.load(file).alerts.receivers
+    except (config.ConfigError, InventoryError) as error:
+        return _refuse(str(error))
+    if not receivers:
+        return _refuse(f"{file} has no receiver; add one under [[alerts.receiver]]")
+    failed = False
+    for receiver in receivers:
+        why = why_not(receiver)
+        failed = failed or why is not None
+        print(f"{receiver.name}: {'ok' if why is None else f'failed: {why}'}", flush=True)
+    return int(failed)
 
 
 def _refuse(why: str) -> int:
@@ -77,7 +99,7 @@ def _refuse(why: str) -> int:
     return USAGE_ERROR
 
 
-_COMMANDS = {"serve": _serve, "demo": _demo, "rules": _rules}
+_COMMANDS = {"serve": _serve, "demo": _demo, "rules": _rules, "notify": _notify}
 
 
 def _machines(text: str) -> int:
@@ -115,6 +137,18 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: tierwatch rules --config tierwatch.toml > tierwatch.rules.yml",
     )
     _add_config(rules)
+    notify = commands.add_parser(
+        "notify",
+        help="tries the way to the receivers of alerts",
+        epilog="example: tierwatch notify test --config tierwatch.toml",
+    )
+    what = notify.add_subparsers(dest="what", required=True, metavar="WHAT")
+    test = what.add_parser(
+        "test",
+        help="sends one message through each receiver; exits 1 if one fails",
+        epilog="example: tierwatch notify test --config tierwatch.toml",
+    )
+    _add_config(test)
     return parser
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.webhook import Webhook
 from tierwatch_agent import __version__
 from tierwatch_dashboard.cli import EXTRA, main
 
@@ -32,9 +33,9 @@ def test_the_version_is_the_distribution_s(capsys: pytest.CaptureFixture[str]) -
     assert run(capsys, "--version") == (0, f"tierwatch {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "rules"])
+@pytest.mark.parametrize("command", ["serve", "demo", "rules", "notify test"])
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    code, said, _ = run(capsys, command, "--help")
+    code, said, _ = run(capsys, *command.split(), "--help")
     assert code == 0
     assert f"example: tierwatch {command} --" in said
 
@@ -111,3 +112,37 @@ def test_help_and_version_load_nothing_of_the_dashboard_s_extra(tmp_path: Path) 
         tmp_path,
     )
     assert loaded.stderr.strip() == ""
+
+
+def test_notify_test_sends_one_message_to_each_receiver_and_says_which_failed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "tierwatch.toml"
+    with Webhook() as good, Webhook() as bad:
+        file.write_text(
+            f'[[alerts.receiver]]\nname = "ops"\nurl = "{good.url}"\n'
+            f'[[alerts.receiver]]\nname = "artists"\nurl = "{bad.url}"\n'
+        )
+        assert run(capsys, "notify", "test", "--config", str(file)) == (
+            0,
+            "ops: ok\nartists: ok\n",
+            "",
+        )
+        assert good.titles == bad.titles == ["Tierwatch: a test"]
+        bad.refuse = True
+        code, said, wrong = run(capsys, "notify", "test", "--config", str(file))
+        assert (code, wrong) == (1, "")
+        assert said.startswith("ops: ok\nartists: failed: ")
+        assert "503" in said
+        assert "s3cr3t" not in said
+        assert len(good.told) == 2
+
+
+def test_notify_test_without_a_receiver_says_how_to_add_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "tierwatch.toml"
+    file.write_text("")
+    code, said, wrong = run(capsys, "notify", "test", "--config", str(file))
+    assert (code, said) == (2, "")
+    assert wrong == f"tierwatch: {file} has no receiver; add one under [[alerts.receiver]]\n"

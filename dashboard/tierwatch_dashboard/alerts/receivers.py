@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
-from tierwatch_dashboard.alerts.messages import Message
+from tierwatch_dashboard.alerts.messages import Message, test
 from tierwatch_dashboard.alerts.outbox import DeliveryError
 from tierwatch_dashboard.alerts.settings import Receiver
 
-_LIBRARIES = ("apprise", "requests", "urllib3")
-"""Their logs hold addresses, and with them secrets."""
+_LIBRARIES = {"apprise": logging.WARNING, "requests": logging.CRITICAL, "urllib3": logging.CRITICAL}
+"""Their logs hold addresses, and with them secrets: they say no more than these levels, and that
+to nobody but ``_said``."""
 
 _TYPES = {"critical": "failure", "warning": "warning", "info": "info"}
 _SHORTEST_SECRET = 4
@@ -43,6 +44,15 @@ def send(receiver: Receiver, message: Message) -> None:
     if not taken:
         why = "; ".join(complaints) or "it did not take the message and gives no reason"
         raise DeliveryError(_masked(why, receiver.url))
+
+
+def why_not(receiver: Receiver) -> str | None:
+    """Sends a test message; why the receiver did not take it, None: it did."""
+    try:
+        send(receiver, test(receiver.name))
+    except DeliveryError as error:
+        return str(error)
+    return None
 
 
 def wrong_with(url: str) -> str | None:
@@ -75,8 +85,9 @@ def _apprise() -> Any:
         warnings.simplefilter("ignore")
         import apprise
 
-        for name in _LIBRARIES:
+        for name, level in _LIBRARIES.items():
             logger = logging.getLogger(name)
+            logger.setLevel(level)
             logger.propagate = False
             logger.addHandler(_NOWHERE)
         apprise.Apprise.instantiate("json://localhost")
