@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# What the tests need of the system: a C compiler (the fake driver), Prometheus and Chromium.
+# What the tests need of the system: a C compiler (the fake driver), Prometheus, Alertmanager and Chromium.
 set -euo pipefail
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
+command -v prometheus-alertmanager >/dev/null || missing+=(prometheus-alertmanager)
 command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! command -v apt-get >/dev/null; then

@@ -70,6 +70,10 @@ class _Made(msgspec.Struct, frozen=True):
     id: str = msgspec.field(name="silenceID")
 
 
+class _Message(msgspec.Struct, frozen=True):
+    message: str
+
+
 class Alertmanager:
     """One Alertmanager. Safe to use from several threads: each question has its own connection.
 
@@ -86,10 +90,13 @@ class Alertmanager:
         found = self._decoded("GET", "/api/v2/alerts", tuple[_Alert, ...])
         return tuple(_alert_of(each) for each in found)
 
-    def silences(self) -> tuple[Silence, ...]:
-        """Its silences that are not over."""
+    def silences(self, now: float) -> tuple[Silence, ...]:
+        """Its silences that are not over.
+
+        What holds by its clock has begun by ours, ``now``, though the two may differ.
+        """
         found = self._decoded("GET", "/api/v2/silences", tuple[_Silence, ...])
-        return tuple(_silence_of(each) for each in found if each.status.state != "expired")
+        return tuple(_silence_of(each, now) for each in found if each.status.state != "expired")
 
     def add_silence(
         self,
@@ -201,13 +208,19 @@ def _refused(status: int, path: str, text: bytes) -> str:
         return f"it wants a login ({status}): write http://NAME:PASSWORD@HOST:9093 in the settings"
     if status == 404 and path.startswith("/api/v2/silence/"):
         return "it has no such silence, or it is over already"
-    try:
-        said = msgspec.json.decode(text, type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        said = ""
-    if status in (400, 422) and said:
+    said = _said(text)
+    if said:
         return f"it refuses: {said}"
     return f"{path} answers with status {status}"
+
+
+def _said(text: bytes) -> str | None:
+    """Its own words: a text, or a message with a code, as the one part of its API or the other."""
+    try:
+        found = msgspec.json.decode(text, type=str | _Message)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return found.message if isinstance(found, _Message) else found
 
 
 def _alert_of(told: _Alert) -> Alert:
@@ -228,13 +241,14 @@ def _alert_of(told: _Alert) -> Alert:
     )
 
 
-def _silence_of(told: _Silence) -> Silence:
+def _silence_of(told: _Silence, now: float) -> Silence:
+    starts_at = told.starts_at.timestamp()
     return Silence(
         id=told.id,
         matchers=tuple(
             Matcher(name=m.name, value=m.value, operator=_operator(m)) for m in told.matchers
         ),
-        starts_at=told.starts_at.timestamp(),
+        starts_at=min(starts_at, now) if told.status.state == "active" else starts_at,
         ends_at=told.ends_at.timestamp(),
         created_by=told.created_by,
         comment=told.comment,

@@ -48,7 +48,8 @@ class AlertmanagerBoard:
         """Asks anew. Where no answer comes, what was known stays, and ``origin`` says why."""
         before = self._known
         try:
-            alerts, silences = self._alertmanager.alerts(), self._alertmanager.silences()
+            alerts = self._alertmanager.alerts()
+            silences = self._alertmanager.silences(self._now())
         except AlertmanagerError as error:
             self._known = msgspec.structs.replace(before, error=str(error))
             if before.error != str(error):

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from tierwatch_dashboard.alerts import SEVERITIES, Matcher, Severity
 from tierwatch_dashboard.alerts.board import BoardError
 from tierwatch_dashboard.alerts.matchers import labels_of
+from tierwatch_dashboard.alerts.rules import RULES
 from tierwatch_dashboard.app import services
 from tierwatch_dashboard.web import same_origin
 from tierwatch_dashboard.web.alert_board import board, stands
@@ -99,7 +100,7 @@ def history() -> str:
         past=[past(each) for each in kept[:SHOWN]],
         older=asked.query(before=kept[SHOWN - 1].key) if len(kept) > SHOWN else None,
         machines=sorted(view.machine.id for view in services().state.views()),
-        rules=sorted({each.alert.rule for each in kept}),
+        rules=sorted(RULES),
         severities=SEVERITIES,
         origin=board().origin,
     )
