@@ -146,6 +146,16 @@ def test_the_pauses_grow_to_five_minutes_and_no_further(post: Post) -> None:
     assert 15 <= post.outbox.health().deliveries["ops", "failed"] <= 19
 
 
+def test_a_receiver_whose_settings_were_mended_is_asked_at_once(post: Post) -> None:
+    post.broken["ops"] = "no such host"
+    post.put(message("a"))
+    post.pass_time(HOUR, every=5)
+    del post.broken["ops"]
+    post.receivers = (Receiver(name="ops", url="json://127.0.0.1/mended"),)
+    post.pass_time(1)
+    assert post.to("ops") == ["a"]
+
+
 def test_a_message_that_no_process_stored_as_delivered_is_sent_again_after_a_restart(
     post: Post,
 ) -> None:

@@ -2,8 +2,9 @@
 
 A message is written in the transaction that changes its alerts, so that neither goes without the
 other. The sender delivers each receiver's in their order, one after the other, and stores each
-delivery. A receiver that fails is asked again after 5 s, 10 s, 20 s and so on up to 5 min; what it
-could not be given within three days is given up. A process that is killed after a receiver took a
+delivery. A receiver that fails is asked again after 5 s, 10 s, 20 s and so on up to 5 min, and at
+once after a restart or where its settings change; what it could not be given within three days is
+given up. A process that is killed after a receiver took a
 message and before that was stored sends it again: at least once there, exactly once otherwise.
 """
 
@@ -64,8 +65,6 @@ def enqueue(connection: Connection, messages: Sequence[Message], now: float) -> 
             "receiver": message.receiver,
             "document": msgspec.json.encode(message),
             "made_at": milliseconds(now),
-            "attempts": 0,
-            "next_at": milliseconds(now),
         }
         for message in messages
     ]
@@ -73,9 +72,18 @@ def enqueue(connection: Connection, messages: Sequence[Message], now: float) -> 
         connection.execute(insert(OUTBOX), rows)
 
 
-def pause_seconds(attempts: int) -> float:
-    """How long to wait after so many failures of one message."""
-    return min(FIRST_PAUSE_SECONDS * 2 ** min(attempts - 1, 16), LONGEST_PAUSE_SECONDS)
+def pause_seconds(failures: int) -> float:
+    """How long to leave a receiver alone after so many failures in a row."""
+    return min(FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
+
+
+class _Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """A receiver that failed last time."""
+
+    receiver: Receiver
+    failures: int
+    until: float
+    why: str
 
 
 class Outbox:
@@ -104,7 +112,7 @@ class Outbox:
         self._ended = threading.Event()
         self._running: dict[str, Future[None]] = {}
         self._unstored: dict[str, int] = {}
-        self._failing: dict[str, str] = {}
+        self._trouble: dict[str, _Trouble] = {}
         self._lock = threading.Lock()
         self._deliveries: Counter[tuple[str, str]] = Counter()
         self._waiting: dict[str, int] = {}
@@ -120,11 +128,11 @@ class Outbox:
         for name in ended:
             del self._running[name]
         receivers = {receiver.name: receiver for receiver in self._receivers()}
-        for row in self._heads():
-            name = row.receiver
-            due = row.next_at <= milliseconds(self._now()) or name not in receivers
+        for name in self._waited_for():
+            receiver = receivers.get(name)
+            due = receiver is None or not self._is_left_alone(receiver)
             if due and name not in self._running and not self._ended.is_set():
-                self._running[name] = self._pool.submit(self._serve, name, receivers.get(name))
+                self._running[name] = self._pool.submit(self._serve, name, receiver)
         for each in ended.values():
             each.result()
 
@@ -152,28 +160,30 @@ class Outbox:
         with writing(self._engine) as connection:
             connection.execute(delete(OUTBOX).where(over))
 
-    def _heads(self) -> Sequence[Row[Any]]:
-        """The first waiting message of each receiver; notes how many wait."""
+    def _waited_for(self) -> Sequence[str]:
+        """The receivers for which something waits; notes how much."""
         c = OUTBOX.c
         grouped = (
-            select(c.receiver, func.min(c.key), func.count(), func.min(c.made_at))
+            select(c.receiver, func.count(), func.min(c.made_at))
             .where(c.outcome.is_(None))
             .group_by(c.receiver)
         )
         with reading(self._engine) as connection:
             waiting = connection.execute(grouped).all()
-            keys = [key for _name, key, _count, _oldest in waiting]
-            heads = connection.execute(select(OUTBOX).where(c.key.in_(keys))).all() if keys else ()
         with self._lock:
-            self._waiting = {name: count for name, _key, count, _oldest in waiting}
-            self._oldest = {name: seconds(oldest) for name, _key, _count, oldest in waiting}
-        return heads
+            self._waiting = {name: count for name, count, _oldest in waiting}
+            self._oldest = {name: seconds(oldest) for name, _count, oldest in waiting}
+        return [name for name, _count, _oldest in waiting]
+
+    def _is_left_alone(self, receiver: Receiver) -> bool:
+        trouble = self._trouble.get(receiver.name)
+        return trouble is not None and trouble.receiver == receiver and self._now() < trouble.until
 
     def _serve(self, name: str, receiver: Receiver | None) -> None:
         """Delivers a receiver's messages in their order until one fails or none is left."""
         while not self._ended.is_set():
             head = self._head(name)
-            if head is None or (receiver and head.next_at > milliseconds(self._now())):
+            if head is None:
                 return
             if receiver is None:
                 self._give_up(head, "the settings have no such receiver any more")
@@ -193,26 +203,23 @@ class Outbox:
         try:
             self._send(receiver, message)
         except DeliveryError as error:
-            self._failed(head, str(error))
+            self._failed(receiver, head, str(error))
             return False
-        if self._failing.pop(receiver.name, None) is not None:
+        if self._trouble.pop(receiver.name, None) is not None:
             _log.info('receiver "%s" takes messages again', receiver.name)
         return True
 
-    def _failed(self, head: Row[Any], why: str) -> None:
-        name, now = head.receiver, self._now()
+    def _failed(self, receiver: Receiver, head: Row[Any], why: str) -> None:
+        name, now = receiver.name, self._now()
         self._count(name, "failed")
-        if self._failing.get(name) != why:
-            self._failing[name] = why
+        before = self._trouble.get(name)
+        if before is None or before.why != why:
             _log.warning('receiver "%s" did not take a message, which waits: %s', name, why)
+        failures = before.failures + 1 if before and before.receiver == receiver else 1
+        until = now + pause_seconds(failures)
+        self._trouble[name] = _Trouble(receiver=receiver, failures=failures, until=until, why=why)
         if now - seconds(head.made_at) > GIVEN_UP_AFTER_SECONDS:
             self._give_up(head, why)
-            return
-        attempts = head.attempts + 1
-        next_at = milliseconds(now + pause_seconds(attempts))
-        change = {"attempts": attempts, "next_at": next_at, "error": why}
-        with writing(self._engine) as connection:
-            connection.execute(update(OUTBOX).where(OUTBOX.c.key == head.key).values(change))
 
     def _give_up(self, head: Row[Any], why: str) -> None:
         _log.error('a message to receiver "%s" is given up: %s', head.receiver, why)

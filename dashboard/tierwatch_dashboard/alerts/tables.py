@@ -49,14 +49,12 @@ OUTBOX = Table(
     Column("receiver", Text, nullable=False),
     Column("document", LargeBinary, nullable=False),
     Column("made_at", BigInteger, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("next_at", BigInteger, nullable=False),
-    Column("error", Text),
     Column("outcome", Text),
+    Column("error", Text),
     Column("ended_at", BigInteger),
     Index("outbox_waiting", "outcome", "key"),
 )
 """Messages, by ``key`` in the order in which each receiver is to have them.
 
-``outcome``: delivered, given_up; NULL while it waits.
+``outcome``: delivered, given_up; NULL while it waits. ``error``: why it was given up.
 """

@@ -42,10 +42,8 @@ def upgrade() -> None:
         sa.Column("receiver", sa.Text, nullable=False),
         sa.Column("document", sa.LargeBinary, nullable=False),
         sa.Column("made_at", sa.BigInteger, nullable=False),
-        sa.Column("attempts", sa.Integer, nullable=False),
-        sa.Column("next_at", sa.BigInteger, nullable=False),
-        sa.Column("error", sa.Text),
         sa.Column("outcome", sa.Text),
+        sa.Column("error", sa.Text),
         sa.Column("ended_at", sa.BigInteger),
     )
     op.create_index("outbox_waiting", "outbox", ["outcome", "key"])
