@@ -133,6 +133,21 @@ def test_a_machine_down_keeps_no_other_machine_quiet() -> None:
     assert len(told) == 2
 
 
+def test_a_server_that_is_down_keeps_its_own_jobs_quiet_and_no_other_servers() -> None:
+    world = World()
+    gone = finding("GenerationServerDown", server="comfyui-8188")
+    stalls = [
+        finding("GenerationJobStalledOnVram", severity="critical", says=f"{server}.", server=server)
+        for server in ("comfyui-8188", "comfyui-8189")
+    ]
+    starved = finding("NoThroughput")
+    told = world.pass_time(HOUR, [gone, *stalls, starved])
+    assert [(message.title, message.body.partition("\n")[0]) for message in told] == [
+        ("Critical: GenerationJobStalledOnVram: render-01", "render-01 comfyui-8189."),
+        ("Warning: GenerationServerDown: render-01", "render-01 cannot do what it is assigned to."),
+    ]
+
+
 def test_a_stall_is_not_over_since_its_machine_went_down() -> None:
     world = World()
     stalled = finding("GenerationJobStalledOnVram", severity="critical", says="stands still.")

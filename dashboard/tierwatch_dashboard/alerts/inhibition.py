@@ -24,6 +24,10 @@ _STALLS = (
     "GenerationSpilledToSystemMemory",
     "GenerationJobHung",
 )
+_HOLD_UP = ("GenerationServerDown", *_STALLS)
+"""What a queue waits for."""
+_SERVER = ("machine", "server")
+"""Of several servers on a machine, one that is down says nothing of the others' jobs."""
 
 INHIBITIONS: tuple[Inhibition, ...] = (
     Inhibition(source="MachineDown"),
@@ -32,8 +36,9 @@ INHIBITIONS: tuple[Inhibition, ...] = (
         targets=(*_STALLS, "MachineBelowTier", "MachineAtRisk", "GpuHardwareError"),
     ),
     Inhibition(source="MachineBelowTier", targets=("MachineAtRisk",)),
-    Inhibition(source="GenerationServerDown", targets=("QueueStuck", "NoThroughput", *_STALLS)),
-    *(Inhibition(source=stall, targets=("QueueStuck", "NoThroughput")) for stall in _STALLS),
+    Inhibition(source="GenerationServerDown", targets=_STALLS, equal=_SERVER),
+    *(Inhibition(source=worse, targets=("QueueStuck",), equal=_SERVER) for worse in _HOLD_UP),
+    *(Inhibition(source=worse, targets=("NoThroughput",)) for worse in _HOLD_UP),
 )
 
 
@@ -41,12 +46,14 @@ class Inhibited:
     """Answers whether an alert's message is needless, given what holds now."""
 
     def __init__(self, holding: Iterable[Finding]) -> None:
-        self._by_source: dict[str, set[tuple[str | None, ...]]] = {}
-        sources = {inhibition.source: inhibition.equal for inhibition in INHIBITIONS}
-        for finding in holding:
-            if finding.rule in sources:
-                values = _values(finding.labels, sources[finding.rule])
-                self._by_source.setdefault(finding.rule, set()).add(values)
+        sources: dict[str, set[tuple[str, ...]]] = {}
+        for inhibition in INHIBITIONS:
+            sources.setdefault(inhibition.source, set()).add(inhibition.equal)
+        self._held = {
+            (finding.rule, equal, _values(finding.labels, equal))
+            for finding in holding
+            for equal in sources.get(finding.rule, ())
+        }
 
     def __contains__(self, alert: Alert) -> bool:
         """Whether something that holds makes its message needless."""
@@ -54,8 +61,8 @@ class Inhibited:
             alert.rule != inhibition.source
             and (not inhibition.targets or alert.rule in inhibition.targets)
             and "machine" in alert.labels
-            and _values(alert.labels, inhibition.equal)
-            in self._by_source.get(inhibition.source, ())
+            and (inhibition.source, inhibition.equal, _values(alert.labels, inhibition.equal))
+            in self._held
             for inhibition in INHIBITIONS
         )
 
