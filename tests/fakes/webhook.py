@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,6 +17,8 @@ class Webhook:
     def __init__(self) -> None:
         self.told: list[dict[str, Any]] = []
         """Every message that it took, in the order of their arrival."""
+        self.arrived_at: list[float] = []
+        """When each of them came, in Unix seconds."""
         self.refuse = False
         """Answers 503 and takes nothing."""
         self.drop_answers = 0
@@ -52,6 +55,7 @@ class Webhook:
                 if hook.refuse:
                     self.send_error(503)
                     return
+                hook.arrived_at.append(time.time())
                 hook.told.append(json.loads(body))
                 if hook.drop_answers:
                     hook.drop_answers -= 1
