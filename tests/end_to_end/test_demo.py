@@ -81,7 +81,10 @@ def test_the_studio_tells_its_stories_and_ends_without_a_trace(demo: Demo, tmp_p
     assert seen["draft-01"][0] == "ok"
     assert seen["this-machine"][0] == "unassigned"
     jobs = eventually(demo.jobs, lambda now: now.get("finished"), "the first finished jobs")
-    assert all(each["job"]["server"].startswith("simulated-") for each in jobs["finished"])
+    # What else runs on this machine is real, and shown as such.
+    told = [each for each in jobs["finished"] if each["machine"] != "this-machine"]
+    assert told
+    assert all(each["job"]["server"].startswith("simulated-") for each in told)
     simulated = [each for each in jobs["running"] if each["machine"] != "this-machine"]
     assert {each["server"]["kind"] for each in simulated} == {"simulated"}
     assert len(simulated) > 10

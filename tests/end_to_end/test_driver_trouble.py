@@ -74,7 +74,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     fake = FakeNvml(tmp_path)
     fake.write(WELL)
     with contextlib.ExitStack() as stack:
-        config = 'sources = ["nvml"]\ndeadline_seconds = 1.0\n'
+        config = 'sources = ["nvml"]\ndiscover = false\ndeadline_seconds = 1.0\n'
         agent = stack.enter_context(RunningAgent(tmp_path, config=config, environment=fake.env))
         agent.until(is_up, "the driver's first answer")
         (tmp_path / "tierwatch.toml").write_text(

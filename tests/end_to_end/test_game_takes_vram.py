@@ -92,7 +92,9 @@ class Studio:
 @pytest.fixture
 def studio(tmp_path: Path) -> Iterator[Studio]:
     fake = FakeNvml(tmp_path)
-    with RunningAgent(tmp_path, environment=fake.env, machine=MACHINE) as agent:
+    # Generation servers of other tests on this machine are none of this one's.
+    config = "discover = false\n"
+    with RunningAgent(tmp_path, config=config, environment=fake.env, machine=MACHINE) as agent:
         (tmp_path / "tierwatch.toml").write_text(
             f'[dashboard]\npoll_interval = "1s"\n[policy]\nbelow_for = "{FOR_SECONDS}s"\n'
             'clear_for = "2s"\n' + machine_table(MACHINE, f"http://127.0.0.1:{agent.port}")
