@@ -53,7 +53,8 @@
         ? agoInWords((now - at) / 1000)
         : (today ? clock : dated).format(at);
       if (element.textContent !== words) element.textContent = words;
-      element.title = at.toLocaleString();
+      const whole = at.toLocaleString();
+      if (element.title !== whole) element.title = whole;
     }
   }
 
