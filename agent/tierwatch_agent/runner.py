@@ -58,6 +58,8 @@ class SourceRunner:
         self._state = SourceState(name=name, state="down", reason="has not answered yet")
         self._gpus: tuple[GpuSample, ...] = ()
         self._known: dict[str, GpuSample] = {}
+        self._lost = False
+        """Whether it failed since every GPU is lost."""
         self._xids = XidCounts()
 
     def start(self) -> None:
@@ -117,7 +119,9 @@ class SourceRunner:
         if state.state == "up":
             return self._gpus
         return tuple(
-            _identity(gpu, "unreadable", state.reason or "its source is down")
+            _identity(
+                gpu, "lost" if self._lost else "unreadable", state.reason or "its source is down"
+            )
             for gpu in self._known.values()
         )
 
@@ -194,10 +198,13 @@ class SourceRunner:
         else:
             if answer.replace_process:
                 self._retire()
-            self._failed(answer.reason or "failed", restart=answer.replace_process)
+            self._failed(
+                answer.reason or "failed", restart=answer.replace_process, lost=answer.lost
+            )
 
     def _succeeded(self, answer: Answer) -> None:
         self._fruitless = 0
+        self._lost = False
         self._gpus = self._xids.counted(self._with_missing(answer.gpus), self._now())
         self._turn(
             msgspec.structs.replace(
@@ -209,7 +216,8 @@ class SourceRunner:
             )
         )
 
-    def _failed(self, reason: str, *, restart: bool) -> None:
+    def _failed(self, reason: str, *, restart: bool, lost: bool = False) -> None:
+        self._lost = lost
         self._retry_in(LONGEST_RETRY_SECONDS)
         self._turn(
             msgspec.structs.replace(

@@ -34,6 +34,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Why it failed or is absent, in words."""
     replace_process: bool = False
     """Only a fresh process can cure it."""
+    lost: bool = False
+    """It failed since every GPU has fallen off its bus."""
     duration_seconds: float = 0.0
 
 
@@ -64,7 +66,12 @@ class _Reader:
             return self._closed(Answer(outcome="absent", reason=str(absence)))
         except SourceError as error:
             return self._closed(
-                Answer(outcome="failed", reason=str(error), replace_process=error.replace_process)
+                Answer(
+                    outcome="failed",
+                    reason=str(error),
+                    replace_process=error.replace_process,
+                    lost=error.lost,
+                )
             )
         # The one broad except of the agent: a source's surprise costs its figures, not the agent.
         except Exception as error:  # noqa: BLE001

@@ -527,8 +527,20 @@ def test_no_card_that_answers_is_a_failure(
     assert answer.outcome == "failed"
     assert ("no GPU can" if cards == 2 else "the GPU cannot") in (answer.reason or "")
     assert "reboot" in (answer.reason or "")
+    assert answer.lost
     assert not answer.replace_process
     assert len(reading(Driver(cards=(Card(),) * cards))) == cards
+
+
+def test_cards_of_which_one_is_lost_and_none_answers_are_not_all_lost(
+    driver: FakeNvml, source: NvmlProcess, reading: Reading
+) -> None:
+    reading(Driver(cards=(Card(), Card())))
+    codes = (GPU_IS_LOST, RESET_REQUIRED)
+    driver.write(Driver(cards=tuple(Card(errors={ANY: code}) for code in codes)))
+    answer = source.ask()
+    assert (answer.outcome, answer.lost) == ("failed", False)
+    assert "reset" in (answer.reason or "")
 
 
 INITIALISING = [

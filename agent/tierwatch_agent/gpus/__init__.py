@@ -27,11 +27,13 @@ class SourceError(Exception):
     """A source that should answer does not; the text says why, for people.
 
     ``replace_process``: only a fresh process can cure it (a library mapped before an update).
+    ``lost``: every GPU has fallen off its bus.
     """
 
-    def __init__(self, reason: str, *, replace_process: bool = False) -> None:
+    def __init__(self, reason: str, *, replace_process: bool = False, lost: bool = False) -> None:
         super().__init__(reason)
         self.replace_process = replace_process
+        self.lost = lost
 
 
 class GpuSource(Protocol):

@@ -175,7 +175,9 @@ class NvmlSource:
                 samples.append(place.refused(refusal.code, xids))
         if len(refusals) == len(self._places):
             who = "the GPU cannot be read" if len(refusals) == 1 else "no GPU can be read"
-            raise driver_refused(refusals[0], who)
+            # What is said of them all: that they are lost only where each of them is.
+            unlike = [code for code in refusals if code != pynvml.NVML_ERROR_GPU_IS_LOST]
+            raise driver_refused((unlike or refusals)[0], who)
         return tuple(samples) if self._windows is None else self._windows.complete(samples)
 
     def close(self) -> None:

@@ -45,4 +45,5 @@ def driver_refused(code: int, who: str = "the NVIDIA driver cannot be used") -> 
     """Why nothing is read; ``who`` is said first where the code alone does not tell."""
     words = _OF_THE_DRIVER.get(code) or f"{who}: {card_refused(code)}"
     mapped_before_update = code == pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
-    return SourceError(words, replace_process=mapped_before_update)
+    lost = code == pynvml.NVML_ERROR_GPU_IS_LOST
+    return SourceError(words, replace_process=mapped_before_update, lost=lost)
