@@ -203,6 +203,13 @@ def test_the_settings_name_a_server_that_cannot_be_found(world: World) -> None:
     )
 
 
+def test_a_server_that_is_named_and_not_seen_uses_the_only_card(world: World) -> None:
+    search = world.search([("comfyui", "http://127.0.0.1:8188"), ("comfyui", "http://elsewhere")])
+    one_card = [found.gpus for found in search.find(TWO_CARDS[:1])]
+    two_cards = [found.gpus for found in search.find(TWO_CARDS)]
+    assert (one_card, two_cards) == ([("GPU-0",), ()], [(), ()])
+
+
 def test_a_server_that_is_named_and_found_is_one(
     started: ExitStack, tmp_path: Path, world: World
 ) -> None:

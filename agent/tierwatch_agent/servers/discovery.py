@@ -57,7 +57,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     created: float | None = None
     """When that process was created: another moment is another run of the server."""
     gpus: tuple[str, ...] = ()
-    """UUIDs of the GPUs that it was told to use; empty: not known."""
+    """UUIDs of the GPUs that it was told to use, or of the only one; empty: not known."""
     configured: bool = False
     """The settings name it, so that it ought to be there."""
 
@@ -127,6 +127,9 @@ class Discovery:
             if seen is not None:
                 pid, created, told = seen.pid, seen.created, seen.gpus
                 server = msgspec.structs.replace(server, pid=pid, created=created, gpus=told)
+            elif _place(server.url)[0] == LOCAL:
+                # Its process is not seen, but where there is one card, it is that server's.
+                server = msgspec.structs.replace(server, gpus=told_gpus((), None, gpus))
             named.append(server)
         return (*named, *found.values())
 
