@@ -143,6 +143,18 @@ def test_both_ways_fire_and_resolve_alike(rule: str, tmp_path: Path) -> None:
     assert told.returncode == 0, told.stdout + told.stderr
 
 
+def test_neither_way_tells_of_a_trouble_that_was_shorter_than_its_bound(tmp_path: Path) -> None:
+    """Though Prometheus sees a lack of VRAM on for as long as a relief of it may last."""
+    played = BothWays(INVENTORY)
+    played.play(60, calm)
+    played.play(55, holding(6000))
+    ticks = [played.play(5, calm) for _ in range(4)]
+    fired = [a for tick in ticks for a in played.embedded[tick] if a.rule == "MachineBelowTier"]
+    assert fired == []
+    told = played.promtool(tmp_path, ticks, "MachineBelowTier")
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
 def test_a_dashboard_that_falls_behind_is_told_both_ways(tmp_path: Path) -> None:
     played = BothWays(INVENTORY)
     ticks = [played.play(60, calm), played.play(90, calm, polled=False), played.play(60, calm)]

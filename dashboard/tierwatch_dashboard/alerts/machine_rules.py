@@ -19,6 +19,7 @@ from tierwatch_dashboard.alerts.rule import (
     span,
 )
 from tierwatch_dashboard.gpu_verdict import GpuVerdict
+from tierwatch_dashboard.inventory import Policy
 
 SHORTEST_RANGE_SECONDS = 5.0
 """A range that is no longer than this holds one recorded sample, which is as good as none."""
@@ -71,10 +72,16 @@ def _below(look: Look) -> Iterator[Match]:
         yield _of_gpu(gpu, lacks, look)
 
 
+def _relief(policy: Policy) -> float:
+    """How long Prometheus sees a trouble on when it has gone: a relief may be as long, not more."""
+    relief = policy.clear_for_seconds
+    return relief if relief > SHORTEST_RANGE_SECONDS else 0.0
+
+
 def _below_expression(scope: Scope) -> str:
-    relief = scope.policy.clear_for_seconds
+    relief = _relief(scope.policy)
     lacks = select(SHORTFALL, scope.tiers)
-    worst = f"max_over_time({lacks}[{span(relief)}])" if relief > SHORTEST_RANGE_SECONDS else lacks
+    worst = f"max_over_time({lacks}[{span(relief)}])" if relief else lacks
     one_suffices = select(ASSIGNMENT, 'gpus="any"')
     return scope.of_gpu(
         f"({worst} / {GIBIBYTE} > 0)\n"
@@ -144,7 +151,8 @@ MACHINE_RULES = (
         todo=_FREE_SOME,
         holds=_below,
         expression=_below_expression,
-        waited=lambda policy: policy.below_for_seconds,
+        # Or a trouble of less than below_for would fire by what is seen of it once it has gone.
+        waited=lambda policy: policy.below_for_seconds + _relief(policy),
     ),
     Rule(
         name="MachineMayBeBelowTier",
