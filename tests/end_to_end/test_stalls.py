@@ -127,7 +127,7 @@ SCENARIOS = (
         name="the link busy at low power, 5 times slower",
         play=scenes.overflows,
         expected="spill",
-        bound=12,
+        bound=14,
         words=r"s a step, usually 0\.\d\d s; the PCIe link carries 9\.8 GB/s while it samples; "
         r"GPU 100% busy at 95 W of 320 W",
     ),
@@ -135,7 +135,7 @@ SCENARIOS = (
         name="its log says: decodes in tiles, 5 times slower",
         play=scenes.decodes_in_tiles,
         expected="spill",
-        bound=11,
+        bound=14,
         words=r"s a step, usually 0\.\d\d s; the server decodes in tiles for want of memory",
     ),
     Scenario(name="first load, and once 22 s without a step", play=scenes.loads_for_the_first_time),
