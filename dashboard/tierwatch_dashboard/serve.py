@@ -17,8 +17,6 @@ from cheroot import wsgi
 from tierwatch_agent.ending import Ending
 from tierwatch_dashboard import metrics
 from tierwatch_dashboard.alerts.alerting import Alerting
-from tierwatch_dashboard.alerts.boards import Boards
-from tierwatch_dashboard.alerts.store import AlertStore
 from tierwatch_dashboard.app import Services, create_app
 from tierwatch_dashboard.config import Config, ConfigError, address, is_loopback
 from tierwatch_dashboard.database import DatabaseError, open_database
@@ -57,8 +55,6 @@ class Dashboard:
         self._history = SqliteHistory(engine)
         self._verdicts = VerdictStore(engine)
         self._jobs = JobStore(engine)
-        self._alerts = AlertStore(engine)
-        self._boards = Boards(self._alerts, self._inventory_file, time.time)
         self._last_hour = LastHour(self._jobs, time.time)
         self._recorder = Recorder(
             self._history.append, self._verdicts.append_changes, self._jobs.append
@@ -86,7 +82,7 @@ class Dashboard:
                 last_hour=self._last_hour,
                 inventory_file=self._inventory_file,
                 now=time.time,
-                alerts=self._boards,
+                alerts=self._alerting,
             )
         )
         metrics.expose(
@@ -146,7 +142,6 @@ class Dashboard:
             Job(name="judge", every_seconds=1.0, run=lambda: self._state.judge(time.time())),
             Job(name="record", every_seconds=interval, run=self._recorder.write),
             Job(name="last_hour", every_seconds=LAST_HOUR_SECONDS, run=self._last_hour.refresh),
-            Job(name="alertmanager", every_seconds=interval, run=self._boards.refresh),
             Job(name="memories", every_seconds=MEMORY_SECONDS, run=self._save_memories),
             Job(name="roll_up", every_seconds=60.0, run=lambda: self._history.roll_up(time.time())),
             Job(name="prune", every_seconds=3600.0, run=self._prune),

@@ -410,6 +410,14 @@ def test_every_answer_to_an_open_page_bears_the_count(
     assert client.get(path).headers["Tierwatch-Alerts"] == "1"
 
 
+@pytest.mark.parametrize("path", ["/alerts", "/alerts/history", "/alerts/silences"])
+def test_a_page_has_nothing_inline(client: FlaskClient, store: AlertStore, path: str) -> None:
+    hold(store, down(), below(state="pending", fired_at=None))
+    silence_all_of(store, "render-07")
+    text = client.get(path).text
+    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\s(style|on\w+)=", text)
+
+
 def test_a_database_that_gives_no_answer_leaves_the_fleet_readable(studio: Studio) -> None:
     class Broken(AlertStore):
         def __init__(self) -> None: ...

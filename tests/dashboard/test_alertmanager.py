@@ -20,6 +20,7 @@ from flask.testing import FlaskClient
 
 from tests.dashboard.doubles import Alerts, Studio
 from tests.dashboard.test_alert_pages import OWN, read, words_of
+from tests.end_to_end.running_dashboard import RunningDashboard, machine_table
 from tests.processes import eventually, free_port
 from tierwatch_dashboard.alerts import Matcher
 from tierwatch_dashboard.alerts.alertmanager import Alertmanager, AlertmanagerError
@@ -259,6 +260,24 @@ def test_what_it_refuses_it_says_in_its_own_words(
         )
 
 
+@pytest.mark.slow
+def test_a_running_dashboard_follows_its_settings_from_one_to_the_other(
+    alertmanager: RunningAlertmanager, tmp_path: Path
+) -> None:
+    nobody = machine_table("render-01", f"http://127.0.0.1:{free_port()}")
+    settings = tmp_path / "tierwatch.toml"
+    settings.write_text(f'{nobody}[alerts]\nalertmanager = "{alertmanager.url}"\n')
+    alertmanager.fire("DiskFull", "nas-01 is full", severity="warning")
+
+    def rules() -> list[str]:
+        return [alert["rule"] for alert in json.loads(dashboard.get("api/v1/alerts"))["firing"]]
+
+    with RunningDashboard(tmp_path) as dashboard:
+        eventually(rules, lambda found: found == ["DiskFull"], "the Alertmanager's alert")
+        settings.write_text(nobody)
+        eventually(rules, lambda found: found == ["MachineDown"], "the dashboard's own")
+
+
 def test_the_history_is_said_to_be_elsewhere(studio: Studio) -> None:
     board = AlertmanagerBoard(Alertmanager("http://127.0.0.1:9"), studio.now)
     studio.alerts = Alerts(board)
@@ -271,13 +290,15 @@ def test_the_history_is_said_to_be_elsewhere(studio: Studio) -> None:
 
 def test_the_settings_say_which_board_is_in_force(studio: Studio) -> None:
     own = AlertmanagerBoard(Alertmanager("http://own:1"), studio.now)
-    boards = Boards(own, studio.inventory_file, studio.now)
+    boards = Boards(own, lambda: studio.inventory_file.current, studio.now)
+    assert boards.is_own
     assert boards.board is own
     for url in ("http://one:9093", "http://two:9093"):
         studio.inventory_file.current = msgspec.structs.replace(
             studio.inventory_file.current, alerts=AlertSettings(alertmanager=url)
         )
         assert boards.board is boards.board
+        assert not boards.is_own
         assert boards.board.origin
         assert boards.board.origin.name == f"Alertmanager at {url}"
     studio.inventory_file.current = msgspec.structs.replace(

@@ -8,9 +8,8 @@ import msgspec
 from sqlalchemy import Engine
 
 from tierwatch_dashboard.alerts import AlertState, Finding, receivers
-from tierwatch_dashboard.alerts.alertmanager import Alertmanager
-from tierwatch_dashboard.alerts.alertmanager_board import AlertmanagerBoard
 from tierwatch_dashboard.alerts.board import AlertBoard
+from tierwatch_dashboard.alerts.boards import Boards
 from tierwatch_dashboard.alerts.outbox import Outbox, OutboxHealth
 from tierwatch_dashboard.alerts.rules import findings
 from tierwatch_dashboard.alerts.store import AlertStore
@@ -35,9 +34,9 @@ class AlertingHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alerting:
-    """Alerts evaluated and told here, or by the Alertmanager that the inventory names.
+    """Alerts evaluated and told here, or by the Alertmanager that the inventory names now.
 
-    Which of them is settled when it is made; everything else follows the inventory.
+    Where an Alertmanager has them, those kept here rest as they are; what waits to be sent is sent.
 
     Args:
         engine: The database.
@@ -63,26 +62,27 @@ class Alerting:
         self._store = AlertStore(engine, now)
         self._watch = AlertWatch(self._store, views, inventory, rules, now)
         self._outbox = Outbox(engine, lambda: inventory().alerts.receivers, receivers.send, now)
-        address = inventory().alerts.alertmanager
-        self._elsewhere = AlertmanagerBoard(Alertmanager(address), now) if address else None
+        self._boards = Boards(self._store, inventory, now)
 
     @property
     def board(self) -> AlertBoard:
         """What pages show, and where people acknowledge and silence."""
-        return self._elsewhere or self._store
+        return self._boards.board
 
     def work(self) -> tuple[Job, ...]:
         """What is to be done in the background."""
-        send = Job(name="notify", every_seconds=SENT_EVERY_SECONDS, run=self._outbox.send_due)
-        if self._elsewhere is not None:
-            ask = self._elsewhere.refresh
-            return (Job(name="alertmanager", every_seconds=ASKED_EVERY_SECONDS, run=ask), send)
-        evaluate = self._watch.evaluate
-        return (Job(name="alerts", every_seconds=EVALUATED_EVERY_SECONDS, run=evaluate), send)
+        return (
+            Job(name="alertmanager", every_seconds=ASKED_EVERY_SECONDS, run=self._boards.refresh),
+            Job(name="alerts", every_seconds=EVALUATED_EVERY_SECONDS, run=self._evaluate),
+            Job(name="notify", every_seconds=SENT_EVERY_SECONDS, run=self._outbox.send_due),
+        )
 
     def health(self) -> AlertingHealth:
         """How it fares now; safe to call from any thread."""
-        return AlertingHealth(alerts=self._watch.counts(), outbox=self._outbox.health())
+        outbox = self._outbox.health()
+        if self._boards.is_own:
+            return AlertingHealth(alerts=self._watch.counts(), outbox=outbox)
+        return AlertingHealth(outbox=outbox)
 
     def prune(self, now: float) -> None:
         """Removes what is past its keeping."""
@@ -92,3 +92,7 @@ class Alerting:
     def stop(self) -> None:
         """Waits until what is being sent is sent and stored."""
         self._outbox.stop()
+
+    def _evaluate(self) -> None:
+        if self._boards.is_own:
+            self._watch.evaluate()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
 from tierwatch_dashboard.alerts.alertmanager import Alertmanager
 from tierwatch_dashboard.alerts.alertmanager_board import AlertmanagerBoard
@@ -12,23 +11,14 @@ from tierwatch_dashboard.alerts.board import AlertBoard
 from tierwatch_dashboard.inventory import Inventory
 
 
-class InventoryInForce(Protocol):
-    """The part of the inventory file that says where alerts are kept."""
-
-    @property
-    def current(self) -> Inventory:
-        """The last good edit."""
-        ...
-
-
 class Boards:
     """Follows the settings, so that an edit of them needs no restart. For several threads."""
 
     def __init__(
-        self, own: AlertBoard, inventory_file: InventoryInForce, now: Callable[[], float]
+        self, own: AlertBoard, inventory: Callable[[], Inventory], now: Callable[[], float]
     ) -> None:
         self._own = own
-        self._inventory_file = inventory_file
+        self._inventory = inventory
         self._now = now
         self._lock = threading.Lock()
         self._url: str | None = None
@@ -39,6 +29,11 @@ class Boards:
         """The one in force now."""
         return self._in_force() or self._own
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the dashboard itself looks after alerts now."""
+        return self._in_force() is None
+
     def refresh(self) -> None:
         """Asks the Alertmanager anew, where there is one; for the background."""
         alertmanager = self._in_force()
@@ -46,7 +41,7 @@ class Boards:
             alertmanager.refresh()
 
     def _in_force(self) -> AlertmanagerBoard | None:
-        url = self._inventory_file.current.alerts.alertmanager
+        url = self._inventory().alerts.alertmanager
         with self._lock:
             if url != self._url:
                 self._url = url
