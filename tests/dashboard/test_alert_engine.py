@@ -102,6 +102,10 @@ def test_each_rule_is_a_message_of_its_own_the_worst_first() -> None:
     ]
 
 
+def test_a_step_that_comes_a_moment_early_makes_no_message_wait_for_another() -> None:
+    assert kinds(World().pass_time(2.9, [finding()], every=0.999)) == ["firing"]
+
+
 def test_what_goes_on_is_told_again_every_four_hours_with_all_that_goes_on() -> None:
     world = World()
     both = [finding(), finding(machine="render-02")]

@@ -19,6 +19,10 @@ from tierwatch_dashboard.alerts.settings import AlertSettings
 LONGEST_WAITS = 10
 """A group's message goes out after so many of its waits though others keep joining."""
 
+EARLY_SECONDS = 0.25
+"""So much of a wait may be left. Steps come a second apart, give or take: one that comes a moment
+early must not cost another second."""
+
 
 def tell(
     alerts: Mapping[str, Alert], muted: Collection[str], settings: AlertSettings, now: float
@@ -108,4 +112,5 @@ def _place(alert: Alert) -> tuple[int, list[tuple[str, str]]]:
 
 def _is_complete(group: list[Alert], wait: float, now: float) -> bool:
     since = [now if alert.waiting_since is None else alert.waiting_since for alert in group]
-    return now - max(since) >= wait or now - min(since) >= wait * LONGEST_WAITS
+    enough = now + EARLY_SECONDS
+    return enough - max(since) >= wait or enough - min(since) >= wait * LONGEST_WAITS
