@@ -36,8 +36,8 @@ SETTINGS = """\
 [policy]
 below_for = "6s"
 clear_for = "6s"
-stale_after = "4s"
-down_after = "6s"
+stale_after = "5s"
+down_after = "8s"
 
 [alerts]
 group_wait = "1s"

@@ -173,7 +173,6 @@ def test_the_same_alerts_fire_and_end_with_the_same_labels_and_summaries(tmp_pat
         config = tmp_path / "tierwatch.toml"
         config.write_text(_config(machines, ours), encoding="utf-8")
         dashboard = stack.enter_context(RunningDashboard(tmp_path))
-        eventually(dashboard.is_ready, bool, "a dashboard that has heard of every machine")
         prometheus = stack.enter_context(
             PrometheusStack(
                 tmp_path / "prometheus",
@@ -187,6 +186,7 @@ def test_the_same_alerts_fire_and_end_with_the_same_labels_and_summaries(tmp_pat
             )
         )
         assert "SUCCESS" in checked(prometheus.rules)
+        eventually(dashboard.is_ready, bool, "a dashboard that has heard of every machine")
         eventually(
             lambda: prometheus.values(f"count(sum_over_time(up[1m]) >= {WARM_SCRAPES})"),
             lambda counts: counts == [len(machines) + 1],
