@@ -16,7 +16,7 @@ from tests.processes import eventually
 PICTURES = Path(__file__).parent.parent.parent / "docs"
 PAGES = (("fleet", "/", 1000), ("machine", "/machines/render-07?range=15min", 1420))
 """Name, address, height in pixels."""
-STORY_SECONDS = 100
+STORY_SECONDS = 130
 """Until the games have begun and a machine has died, so that there is something to see."""
 
 
