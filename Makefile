@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-fast lint format bench shots docs static setup clean
+.PHONY: help demo test test-fast lint format bench shots docs messages static setup clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -35,6 +35,13 @@ shots: setup  ## screenshots of the demo's pages, for README
 
 docs: $(VENV)/.dev-ready  ## docs/metrics.md from the catalogue
 	@$(BIN)/python docs/make_metrics.py
+
+TRANSLATIONS := dashboard/tierwatch_dashboard/translations
+messages: $(VENV)/.dev-ready  ## the pages' sentences into the languages' catalogues
+	@mkdir -p .build && $(BIN)/pybabel -q extract -F babel.cfg -k say -k say_many:1,2 --no-location \
+	  --sort-output --omit-header -o .build/messages.pot agent dashboard
+	@$(BIN)/pybabel -q update -i .build/messages.pot -d $(TRANSLATIONS) --no-fuzzy-matching --ignore-obsolete \
+	  --ignore-pot-creation-date
 
 static:  ## fetches the pages' third-party scripts again (npm), pinned by version and digest
 	@$(PYTHON) dashboard/fetch_static.py

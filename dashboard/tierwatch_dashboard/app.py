@@ -32,6 +32,7 @@ BLUEPRINTS: tuple[str, ...] = (
 INITIALISERS: tuple[str, ...] = (
     "tierwatch_dashboard.web.static_files:init_app",
     "tierwatch_dashboard.web.formats:init_app",
+    "tierwatch_dashboard.web.language:init_app",
     "tierwatch_dashboard.web.errors:init_app",
     "tierwatch_dashboard.web.badge:init_app",
     "tierwatch_dashboard.web.answers:init_app",

@@ -11,7 +11,17 @@ from tierwatch_dashboard import __version__
 
 USAGE_ERROR = 2
 EXTRA = frozenset(
-    {"aiohttp", "alembic", "apprise", "apscheduler", "flask", "prometheus_client", "sqlalchemy"}
+    {
+        "aiohttp",
+        "alembic",
+        "apprise",
+        "apscheduler",
+        "flask",
+        "flask_babel",
+        "prometheus_client",
+        "sqlalchemy",
+        "tomlkit",
+    }
 )
 """What the dashboard needs beyond the agent: the distribution's extra of that name."""
 

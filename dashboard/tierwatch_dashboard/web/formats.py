@@ -9,6 +9,7 @@ from flask import Flask
 from markupsafe import Markup
 
 from tierwatch_agent.wording import gib
+from tierwatch_agent.words import capital
 from tierwatch_dashboard.web.making import about, megapixels
 from tierwatch_dashboard.web.rows import STATE_WORDS
 
@@ -23,11 +24,6 @@ def percent(ratio: float | None) -> str:
 def size(count: float | None) -> str:
     """Bytes in GiB."""
     return UNKNOWN if count is None else gib(count)
-
-
-def capfirst(words: str) -> str:
-    """Words as a sentence begins."""
-    return words[:1].upper() + words[1:]
 
 
 def moment(at: float) -> Markup:
@@ -52,7 +48,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "gib": size,
     "megapixels": megapixels,
     "about": about,
-    "capfirst": capfirst,
+    "capfirst": capital,
     "moment": moment,
     "ago": ago,
 }

@@ -1,0 +1,167 @@
+"""Sentences that keep their template, so that a page can say them in another language (pure).
+
+``say("{gpu} has {size} available", gpu="GPU 0", size="9.8 GiB")`` is a plain English ``str`` to all
+who read it, and knows how it was made: ``translated`` makes it anew from another catalogue's
+template. A template names its values, and nothing else stands in braces: no formats, no attributes,
+so that one that came from elsewhere can do nothing but stand in a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+import msgspec
+
+Shape = Literal["", "capital", "inside"]
+"""How a sentence begins: as it stands, with a capital, or as it stands within another sentence."""
+
+_NAME = re.compile(r"\{(\w+)\}")
+
+
+class Catalogue(Protocol):
+    """A language's sentences, as ``gettext.NullTranslations`` and its like have them."""
+
+    def gettext(self, message: str, /) -> str:
+        """The template in this language; the English one where there is none."""
+        ...
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int, /) -> str:
+        """The same, in the form that goes with a count."""
+        ...
+
+
+class Words(str):
+    """A sentence in English. What is made of it by ``+`` or ``format`` is English alone."""
+
+    __slots__ = ("many", "number", "shape", "template", "values")
+
+    template: str
+    values: Mapping[str, object]
+    many: str | None
+    """The template for several, where the sentence counts something."""
+    number: int
+    shape: Shape
+
+    def __new__(
+        cls,
+        template: str,
+        values: Mapping[str, object],
+        many: str | None = None,
+        count: int = 1,
+        shape: Shape = "",
+    ) -> Words:
+        """KeyError where a template names a value that is not there."""
+        english = template if many is None or count == 1 else many
+        words = super().__new__(cls, _shaped(_filled(english, values), shape))
+        words.template, words.values, words.many = template, values, many
+        words.number, words.shape = count, shape
+        return words
+
+
+class Packed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Words as they go over the wire or into a store."""
+
+    template: str
+    values: dict[str, str | int | float | Packed | None] = {}
+    many: str | None = None
+    count: int = 1
+    shape: Shape = ""
+
+
+def say(template: str, /, **values: object) -> Words:
+    """A sentence of a template and its values, some of which may be words themselves."""
+    return Words(template, values)
+
+
+def say_many(one: str, many: str, count: int, /, **values: object) -> Words:
+    """A sentence that counts something; its templates may name ``{count}``."""
+    return Words(one, {"count": count, **values}, many, count)
+
+
+def capital(words: str) -> str:
+    """The same with a capital, as a sentence begins."""
+    return _reshaped(words, "capital")
+
+
+def inside(words: str) -> str:
+    """The same as it stands within another sentence; names keep their capitals."""
+    return _reshaped(words, "inside")
+
+
+def translated(words: str, catalogue: Catalogue) -> str:
+    """Words in a catalogue's language; a string that is nothing but a string stays as it is."""
+    if not isinstance(words, Words):
+        return words
+    if words.many is None:
+        template = catalogue.gettext(words.template)
+    else:
+        template = catalogue.ngettext(words.template, words.many, words.number)
+    values = {
+        name: translated(value, catalogue) if isinstance(value, str) else value
+        for name, value in words.values.items()
+    }
+    return _shaped(_filled(template, values), words.shape)
+
+
+def pack(words: str) -> Packed | str:
+    """Words with all that they are made of; a plain string stays one."""
+    if not isinstance(words, Words):
+        return words
+    return Packed(
+        template=words.template,
+        values={name: _packed_value(value) for name, value in words.values.items()},
+        many=words.many,
+        count=words.number,
+        shape=words.shape,
+    )
+
+
+def unpack(packed: Packed | str) -> str:
+    """What ``pack`` made; ValueError where a template names a value that is not there."""
+    if isinstance(packed, str):
+        return packed
+    values = {
+        name: unpack(value) if isinstance(value, Packed) else value
+        for name, value in packed.values.items()
+    }
+    try:
+        return Words(packed.template, values, packed.many, packed.count, packed.shape)
+    except KeyError as error:
+        raise ValueError(f'"{packed.template}" lacks its value {error}') from error
+
+
+def english(value: object) -> object:
+    """For msgspec's ``enc_hook``: words are encoded as the English that they are."""
+    if isinstance(value, Words):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no place in a document")
+
+
+def _filled(template: str, values: Mapping[str, object]) -> str:
+    return _NAME.sub(lambda found: str(values[found[1]]), template)
+
+
+def _reshaped(words: str, shape: Shape) -> str:
+    if isinstance(words, Words):
+        return Words(words.template, words.values, words.many, words.number, shape)
+    return _shaped(words, shape)
+
+
+def _shaped(said: str, shape: Shape) -> str:
+    if shape == "capital":
+        return said[:1].upper() + said[1:]
+    if shape == "inside":
+        first = said.partition(" ")[0]
+        is_name = any(sign.isupper() or sign.isdigit() for sign in first[1:])
+        return said if is_name else said[:1].lower() + said[1:]
+    return said
+
+
+def _packed_value(value: object) -> str | int | float | Packed | None:
+    if isinstance(value, Words):
+        return pack(value)
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return str(value)

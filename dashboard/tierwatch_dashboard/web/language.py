@@ -1,0 +1,109 @@
+"""The viewer's language: chosen by a switch, else by the browser; how templates say words.
+
+A template writes ``{{ _("Tiers") }}`` for what is fixed and ``{{ say("{count} of {all}", ...) }}``
+where there are values. Words that came from elsewhere (a verdict's headline) are translated where
+they are put out. A catalogue is a ``.po`` file, read as it is: whoever edits one starts anew, and
+that is all.
+"""
+
+# Flask-Babel bears no types:
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
+from flask import Blueprint, Flask, Response, redirect, request
+from flask_babel import Babel, get_locale
+
+from tierwatch_agent.words import Words, say, say_many, translated
+from tierwatch_dashboard.web.same_origin import guard
+
+LANGUAGES: dict[str, str] = {"en": "English", "ja": "日本語"}
+"""Code to the name that its speakers know it by."""
+
+COOKIE = "language"
+_COOKIE_SECONDS = 365 * 86400
+
+TRANSLATIONS = Path(__file__).parent.parent / "translations"
+
+bp = Blueprint("language", __name__)
+guard(bp)
+
+
+def _read(code: str) -> NullTranslations:
+    compiled = io.BytesIO()
+    with (TRANSLATIONS / code / "LC_MESSAGES" / "messages.po").open("rb") as source:
+        write_mo(compiled, read_po(source, locale=code))
+    compiled.seek(0)
+    return Translations(compiled)
+
+
+@cache
+def catalogue(code: str) -> NullTranslations:
+    """The sentences of a language of ``LANGUAGES``; English needs none."""
+    return NullTranslations() if code == "en" else _read(code)
+
+
+def init_app(app: Flask) -> None:
+    """Gives the templates their words, and pages their switch."""
+    Babel(app, locale_selector=_chosen)
+    app.jinja_env.finalize = _said
+    app.add_template_global(_text, "_")
+    app.add_template_global(say, "say")
+    app.add_template_global(say_many, "say_many")
+    app.add_template_global(language, "language")
+    app.jinja_env.globals["LANGUAGES"] = LANGUAGES
+    app.register_blueprint(bp)
+
+
+def language() -> str:
+    """The code of the viewer's language."""
+    found = get_locale()
+    return found.language if found is not None else "en"
+
+
+def spoken(words: str) -> str:
+    """Words in the viewer's language, where they are needed as a string at once."""
+    return translated(words, catalogue(language()))
+
+
+@bp.post("/language")
+def choose() -> Response:
+    """Remembers the viewer's choice and shows the page where it was made."""
+    code = request.form.get("language", "")
+    place = request.form.get("back", "/")
+    # A place of our own alone: "//elsewhere" is a host's.
+    own = place.startswith("/") and not place.startswith(("//", "/\\"))
+    answer = cast(Response, redirect(place if own else "/", 303))
+    if code in LANGUAGES:
+        answer.set_cookie(
+            COOKIE,
+            code,
+            max_age=_COOKIE_SECONDS,
+            secure=request.is_secure,
+            httponly=True,
+            samesite="Lax",
+        )
+    return answer
+
+
+def _chosen() -> str:
+    kept = request.cookies.get(COOKIE)
+    if kept in LANGUAGES:
+        return kept
+    return request.accept_languages.best_match(list(LANGUAGES), "en") or "en"
+
+
+def _text(words: str) -> str:
+    return catalogue(language()).gettext(words)
+
+
+def _said(value: object) -> object:
+    return spoken(value) if isinstance(value, Words) else value
