@@ -560,3 +560,11 @@ def many(count: int, gpus: int = 2) -> tuple[MachineView, ...]:
             )
         )
     return tuple(made)
+
+
+def turned_bad(known: MachineView) -> MachineView:
+    """The same machine with a game on it."""
+    verdict = msgspec.structs.replace(
+        known.verdict, state="below", headline="Cannot serve mass now: a game holds 9.0 GiB"
+    )
+    return msgspec.structs.replace(known, verdict=verdict)

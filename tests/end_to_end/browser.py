@@ -15,6 +15,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+PATIENCE = 15_000
+"""Milliseconds that a change may take to be seen on a busy machine."""
 
 
 def launch(playwright: Playwright) -> Browser:
