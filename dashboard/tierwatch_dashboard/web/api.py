@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from tierwatch_agent.snapshot import MachineSnapshot, ServerSample
 from tierwatch_agent.tiers import Tier
+from tierwatch_agent.words import english
 from tierwatch_dashboard.alerts import Silence
 from tierwatch_dashboard.alerts.board import Origin
 from tierwatch_dashboard.app import services
@@ -30,7 +31,7 @@ bp = Blueprint("api", __name__, url_prefix="/api/v1")
 
 MOST_JOBS = 500
 
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=english)
 
 
 class MachineAnswer(msgspec.Struct, frozen=True, kw_only=True):

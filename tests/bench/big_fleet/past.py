@@ -1,0 +1,183 @@
+"""The past of a big fleet, written straight into the embedded store by SQL.
+
+The file stays in the system's folder for temporary files and is brought up to the moment by the
+next run: what takes minutes once takes seconds then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+
+from sqlalchemy import Engine, Table, text
+
+from tests.bench.big_fleet.machines import RESERVED_BYTES, STEPS, TOTAL_BYTES, job_seconds, name
+from tierwatch_dashboard.database import open_database, writing
+from tierwatch_dashboard.history.tables import (
+    BY_MINUTE,
+    BY_TEN_MINUTES,
+    DAY,
+    METADATA,
+    MINUTE,
+    POINTS,
+    Level,
+)
+
+OPENED = name(0)
+"""The machine that is looked at: it alone has a past of 90 days."""
+GPUS_EACH = 2
+EVERY = 5_000
+"""Milliseconds between two points of a GPU."""
+GIB = 2**30
+
+_WAVE = "abs((({at}) / 1000 + g.id * 137) % 3600 - 1800) / 1800.0"
+"""From 0 to 1 and back in an hour, each GPU at its own point of it."""
+_NOISE = "((({at}) / 1000 * 7919 + g.id * 104729) % 1009) / 1009.0"
+
+
+def bring_up_to_date(machines: int, hours: float) -> tuple[Path, str]:
+    """The database, and in words what was generated."""
+    folder, size = Path(tempfile.gettempdir()), f"{machines}x{hours:g}h.db"
+    file = folder / f"tierwatch-bench-{_schema()}-{size}"
+    for other in folder.glob(f"tierwatch-bench-*-{size}*"):
+        # What an earlier schema left, with its log.
+        if not other.name.startswith(file.name):
+            other.unlink()
+    began = time.perf_counter()
+    engine = open_database(f"sqlite:///{file.as_posix()}")
+    now = int(time.time()) * 1000 // EVERY * EVERY
+    try:
+        rows = _fill(engine, machines, round(hours * 3_600_000), now)
+    finally:
+        engine.dispose()
+    _compact(file)
+    took = time.perf_counter() - began
+    gigabytes = file.stat().st_size / 10**9
+    return file, f"{rows:,} rows in {took:.0f} s; {file} has {gigabytes:.1f} GB"
+
+
+def _fill(engine: Engine, machines: int, span: int, now: int) -> int:
+    with writing(engine) as connection:
+        connection.execute(
+            text("INSERT INTO gpus (machine, gpu) VALUES (:machine, :gpu) ON CONFLICT DO NOTHING"),
+            [
+                {"machine": name(m), "gpu": str(g)}
+                for m in range(machines)
+                for g in range(GPUS_EACH)
+            ],
+        )
+        last = connection.execute(text("SELECT max(minute) FROM points")).scalar_one()
+    start = max(now - span, ((last or 0) + 1) * MINUTE)
+    rows = 0
+    for minute in range(start - start % MINUTE, now, 10 * MINUTE):
+        with writing(engine) as connection:
+            statement = text(_points_sql())
+            stop = min(now, minute + 10 * MINUTE)
+            connection.execute(statement, {"start": minute, "stop": stop})
+            rows += connection.execute(text("SELECT changes()")).scalar_one()
+    all_gpus = f"SELECT id FROM gpus WHERE id <= {machines * GPUS_EACH}"
+    opened = f"SELECT id FROM gpus WHERE machine = '{OPENED}'"
+    for level, whose, since in (
+        (BY_MINUTE, all_gpus, start),
+        (BY_TEN_MINUTES, all_gpus, start),
+        (BY_MINUTE, opened, now - BY_MINUTE.kept),
+        (BY_TEN_MINUTES, opened, now - BY_TEN_MINUTES.kept),
+    ):
+        rows += _roll_up(engine, level, whose, since, now)
+    return rows + _jobs(engine, machines, start, now)
+
+
+def _points_sql() -> str:
+    figures = _figures(POINTS, "t.at")
+    return f"""
+        WITH RECURSIVE t(at) AS (
+            SELECT :start UNION ALL SELECT at + {EVERY} FROM t WHERE at + {EVERY} < :stop)
+        INSERT INTO points (minute, gpu, at, {", ".join(figures)})
+        SELECT t.at / {MINUTE}, g.id, t.at, {", ".join(figures.values())}
+        FROM (SELECT DISTINCT at / {MINUTE} AS minute FROM t) m
+        CROSS JOIN gpus g CROSS JOIN t ON t.at / {MINUTE} = m.minute
+        WHERE true ON CONFLICT DO NOTHING
+    """
+
+
+def _roll_up(engine: Engine, level: Level, whose: str, since: int, now: int) -> int:
+    figures = _figures(level.table, "t.at") | {"points": str(level.width // EVERY)}
+    closed = now - now % level.width
+    statement = f"""
+        WITH RECURSIVE t(at) AS (
+            SELECT :start WHERE :start < :stop UNION ALL
+            SELECT at + {level.width} FROM t WHERE at + {level.width} < :stop)
+        INSERT INTO {level.table.name} (gpu, at, {", ".join(figures)})
+        SELECT g.id, t.at, {", ".join(figures.values())}
+        FROM gpus g CROSS JOIN t WHERE g.id IN ({whose}) ON CONFLICT DO NOTHING
+    """
+    mark = "UPDATE roll_ups SET until = :until WHERE seconds = :seconds"
+    with writing(engine) as connection:
+        span = {"start": since - since % level.width, "stop": closed}
+        connection.execute(text(statement), span)
+        rows = connection.execute(text("SELECT changes()")).scalar_one()
+        connection.execute(text(mark), {"until": closed, "seconds": level.seconds})
+    return rows
+
+
+def _figures(table: Table, at: str) -> dict[str, str]:
+    """SQL for each figure of a table that is known here."""
+    wave, noise = _WAVE.format(at=at), _NOISE.format(at=at)
+    own = f"({wave} * 11 + {noise} * 0.5) * {GIB}"
+    others = f"(0.4 + {noise} * 0.3) * {GIB}"
+    used, available = f"{own} + {others}", f"{TOTAL_BYTES - RESERVED_BYTES} - {others}"
+    known = {
+        "total": str(TOTAL_BYTES),
+        "used": f"CAST({used} AS INTEGER)",
+        "used_max": f"CAST({used} + {GIB} AS INTEGER)",
+        "available": f"CAST({available} AS INTEGER)",
+        "available_min": f"CAST({available} - {GIB} AS INTEGER)",
+        "others": f"CAST({others} AS INTEGER)",
+        "utilization": f"CAST({wave} * 9500 + {noise} * 500 AS INTEGER)",
+        "temperature": f"CAST(450 + {wave} * 300 + {noise} * 20 AS INTEGER)",
+        "temperature_max": f"CAST(470 + {wave} * 300 + {noise} * 20 AS INTEGER)",
+        "power": f"CAST(60000 + {wave} * 300000 + {noise} * 9000 AS INTEGER)",
+    }
+    return {column: sql for column, sql in known.items() if column in table.c}
+
+
+def _jobs(engine: Engine, machines: int, start: int, now: int) -> int:
+    """The jobs that the played machines would have told of, as they tell them."""
+    rows: list[tuple[object, ...]] = []
+    for number in range(machines):
+        seconds = job_seconds(number)
+        for turn in range(int(start / 1000 // seconds) + 1, int(now / 1000 // seconds) + 1):
+            ended, outcome = round(turn * seconds * 1000), "oom" if turn % 41 == 0 else "success"
+            began = ended - round(seconds * 1000)
+            gpu = f"GPU-{number:04}-0"
+            rows.append(
+                (name(number), f"job-{turn - 1}", outcome, ended, began, ended - began, gpu)
+            )
+    file = engine.url.database or ""
+    with sqlite3.connect(file) as connection:
+        connection.executemany(
+            f"""INSERT INTO jobs (machine, id, server, outcome, ended_at, started_at, duration,
+                model, width, height, batch, steps, images, pixels, gpu, peak_vram)
+            VALUES (?, ?, 'comfyui-8188', ?, ?, ?, ?, 'sdxl_base_1.0.safetensors',
+                1024, 1024, 4, {STEPS}, 4, {4 * 1024 * 1024}, ?, {11 * GIB})
+            ON CONFLICT DO NOTHING""",
+            rows,
+        )
+    connection.close()
+    return len(rows)
+
+
+def _compact(file: Path) -> None:
+    """Into the file with what stands in its log, so that no run pays for the one before."""
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def _schema() -> str:
+    """Changes with the tables and with what this file writes into them."""
+    made_of = repr([(t.name, t.c.keys()) for t in METADATA.sorted_tables]).encode()
+    return hashlib.sha256(made_of + Path(__file__).read_bytes() + str(DAY).encode()).hexdigest()[:8]
