@@ -230,6 +230,55 @@ def test_memories_carry_clocks_over_a_restart(studio: Studio) -> None:
     assert view.verdict.state == "below"
 
 
+def deafen(studio: Studio, seconds: int) -> None:
+    """What would tell of the machines gives no answer for so long."""
+    for _ in range(seconds):
+        studio.at += 1
+        for id_ in ("a", "b"):
+            reading = Reading(
+                machine=id_, at=studio.at, error="prometheus:9090 is away", source_failed=True
+            )
+            studio.state.receive(reading)
+        studio.state.judge(studio.at)
+
+
+def test_a_source_that_fails_takes_no_machine_down_with_it(studio: Studio) -> None:
+    for id_ in ("a", "b"):
+        studio.hear(id_)
+    heard_at = studio.at
+    deafen(studio, 300)
+    view = studio.see("a")
+    assert view.verdict.state == "ok"
+    assert view.heard_at == heard_at
+    assert view.error == "prometheus:9090 is away"
+    assert view.verdict.reasons == ("This is its last known state: prometheus:9090 is away.",)
+    version = studio.state.version
+    deafen(studio, 30)
+    assert studio.state.version == version
+
+
+def test_silence_counts_from_when_the_source_answers_again(studio: Studio) -> None:
+    for id_ in ("a", "b"):
+        studio.hear(id_)
+    deafen(studio, 45)
+    studio.fail("b", "no fresh series")
+    studio.pass_time(15, "a")
+    assert studio.see("a").verdict.state == "ok"
+    assert studio.see("a").verdict.reasons == ()
+    assert studio.see("b").verdict.state == "ok"
+    studio.pass_time(10, "a")
+    assert studio.see("b").verdict.state == "down"
+
+
+def test_a_machine_that_was_never_heard_is_not_down_while_its_source_fails(
+    studio: Studio,
+) -> None:
+    deafen(studio, 100)
+    verdict = studio.see("a").verdict
+    assert verdict.state == "at_risk"
+    assert verdict.headline.endswith("prometheus:9090 is away")
+
+
 def test_readers_never_meet_a_half_made_fleet(studio: Studio) -> None:
     """One thread reads while others receive and judge: every answer is whole and in order."""
     done = threading.Event()

@@ -28,6 +28,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """None where the machine did not answer; ``error`` then says why, in words."""
     error: str | None = None
     duration_seconds: float = 0.0
+    source_failed: bool = False
+    """What would have told of the machine gave no answer itself: the silence is not the machine's,
+    and its last known state holds."""
 
 
 class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +41,10 @@ class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int = 0
     """Polls left out since the machine's last one was still under way."""
     last: Mapping[str, Reading] = {}
+    error: str | None = None
+    """Why nothing is told of any machine, in words; None: something is."""
+    answered_at: float | None = None
+    """When the source last gave an answer, where it is one that all machines share."""
 
 
 class FleetSource(Protocol):

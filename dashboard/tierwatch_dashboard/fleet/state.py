@@ -16,8 +16,10 @@ from tierwatch_agent.snapshot import (
     ServerSample,
 )
 from tierwatch_agent.wording import GIBIBYTE
+from tierwatch_agent.words import say
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.inventory import Inventory, Machine
+from tierwatch_dashboard.reasons import sentence
 from tierwatch_dashboard.verdict import WORST_FIRST, Memory, Verdict, judge
 
 REJUDGE_SECONDS = 2.5
@@ -61,6 +63,9 @@ class _Row:
         self.error: str | None = None
         self.view: MachineView | None = None
         self.judged_under: Inventory | None = None
+        self.judged_at: float | None = None
+        self.deaf_since: float | None = None
+        """Since when nothing could be heard of it, through no fault of its own."""
         self.shown: object = None
 
 
@@ -101,10 +106,12 @@ class FleetState:
             row = self._rows.get(reading.machine)
             if row is None:
                 return
+            now = self._now()
             row.error = reading.error
+            _listen(row, reading, now)
             if reading.snapshot is not None:
                 self._take(row, reading.snapshot, reading.at)
-            self._judge(row, self._now())
+            self._judge(row, now)
 
     def judge(self, now: float) -> None:
         """Judges anew every machine whose verdict is old, or was made under another inventory."""
@@ -167,16 +174,21 @@ class FleetState:
         row.snapshot = snapshot
 
     def _is_fresh(self, row: _Row, now: float) -> bool:
-        if row.memory is None or row.judged_under is not self._inventory:
+        if row.judged_at is None or row.judged_under is not self._inventory:
             return False
         # A clock that was set back makes none fresh for longer.
-        return 0 <= now - row.memory.judged_at < REJUDGE_SECONDS
+        return 0 <= now - row.judged_at < REJUDGE_SECONDS
 
     def _judge(self, row: _Row, now: float) -> None:
         state_before = row.memory.state if row.memory else None
+        # While nothing can be heard of any machine, time stands still for its verdict.
+        moment = now if row.deaf_since is None else row.deaf_since
         verdict, row.memory = judge(
-            row.machine, self._inventory, row.snapshot, row.heard_at, row.error, row.memory, now
+            row.machine, self._inventory, row.snapshot, row.heard_at, row.error, row.memory, moment
         )
+        if row.deaf_since is not None and row.snapshot is not None and row.error:
+            known = say("This is its last known state: {why}", why=row.error)
+            verdict = msgspec.structs.replace(verdict, reasons=(sentence(known), *verdict.reasons))
         view = MachineView(
             machine=row.machine,
             verdict=verdict,
@@ -185,7 +197,7 @@ class FleetState:
             error=row.error,
             row_version=row.view.row_version if row.view else 0,
         )
-        row.judged_under = self._inventory
+        row.judged_under, row.judged_at = self._inventory, now
         if view != row.view:
             shown = _shown(view)
             if shown != row.shown:
@@ -196,6 +208,17 @@ class FleetState:
             self._sorted = None
         if verdict.state != state_before and self._on_change:
             self._on_change(verdict)
+
+
+def _listen(row: _Row, reading: Reading, now: float) -> None:
+    """Keeps since when a machine cannot be heard; once it can, silence counts from then."""
+    if reading.source_failed:
+        if row.deaf_since is None:
+            row.deaf_since = now
+    elif row.deaf_since is not None:
+        row.deaf_since = None
+        if row.memory is not None:
+            row.memory = msgspec.structs.replace(row.memory, watching_since=now)
 
 
 def _shown(view: MachineView) -> object:
