@@ -9,7 +9,7 @@ so that one that came from elsewhere can do nothing but stand in a sentence.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -90,6 +90,16 @@ def inside(words: str) -> str:
     return _reshaped(words, "inside")
 
 
+def commas(parts: Sequence[str]) -> str:
+    """Parts in a row: "a, b, c"; empty where there is none."""
+    return _linked(parts, lambda first, rest: say("{first}, {rest}", first=first, rest=rest))
+
+
+def semicolons(parts: Sequence[str]) -> str:
+    """Clauses of one sentence: "a; b; c"; empty where there is none."""
+    return _linked(parts, lambda first, rest: say("{first}; {rest}", first=first, rest=rest))
+
+
 def translated(words: str, catalogue: Catalogue) -> str:
     """Words in a catalogue's language; a string that is nothing but a string stays as it is."""
     if not isinstance(words, Words):
@@ -141,6 +151,15 @@ def english(value: object) -> object:
 
 def _filled(template: str, values: Mapping[str, object]) -> str:
     return _NAME.sub(lambda found: str(values[found[1]]), template)
+
+
+def _linked(parts: Sequence[str], link: Callable[[str, str], Words]) -> str:
+    if not parts:
+        return ""
+    *before, said = parts
+    for part in reversed(before):
+        said = link(part, said)
+    return said
 
 
 def _reshaped(words: str, shape: Shape) -> str:
