@@ -10,6 +10,7 @@ import msgspec
 from tierwatch_agent.snapshot import GpuSample
 from tierwatch_agent.tiers import Tier, can_serve, could_serve
 from tierwatch_dashboard.assignment import Slot
+from tierwatch_dashboard.causes import Blame, Cause, blame
 from tierwatch_dashboard.fitness import Fit, assess, available_bytes, is_lower_bound
 from tierwatch_dashboard.hysteresis import Spell, advance
 from tierwatch_dashboard.inventory import Inventory, Policy
@@ -44,6 +45,10 @@ class GpuVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """available and headroom are at least this: the system does not tell who holds VRAM."""
     can_serve: str | None = None
     could_serve: str | None = None
+    cause: Cause | None = None
+    """Why it does not fully serve its tier; None: it does."""
+    culprit: str | None = None
+    """The program that holds the most, where programs are the cause: "game.exe"."""
     reasons: tuple[str, ...] = ()
 
 
@@ -55,6 +60,8 @@ class Spells(msgspec.Struct, frozen=True, kw_only=True):
     """Short of its floor, or dead: leads to ``below``."""
     risk: Spell | None = None
     """Anything that keeps it from being ``ok``."""
+    blame: Blame | None = None
+    """What it is that keeps it from serving its tier."""
 
 
 def judge_gpu(
@@ -86,6 +93,8 @@ def judge_gpu(
         lower_bound=fit.lower_bound,
         can_serve=_name(able[0]),
         could_serve=_name(able[1]),
+        cause=spells.blame.cause if spells.blame else None,
+        culprit=spells.blame.culprit if spells.blame else None,
         reasons=tuple(reasons(fit, able[0], wait)),
     )
     return verdict, headline(fit, state, wait), spells
@@ -128,6 +137,7 @@ def _advanced(fit: Fit, before: Spells | None, policy: Policy, now: float) -> Sp
         floor_bytes=fit.tier.floor_bytes,
         short=advance(known.short if known else None, short, now, clear_for),
         risk=advance(known.risk if known else None, risk, now, clear_for),
+        blame=blame(fit, known.blame if known else None, now, clear_for),
     )
 
 

@@ -32,6 +32,7 @@ import msgspec
 from tierwatch_agent.snapshot import MachineSnapshot
 from tierwatch_agent.tiers import Tier, ladder
 from tierwatch_dashboard.assignment import Slot, slots
+from tierwatch_dashboard.causes import Cause
 from tierwatch_dashboard.gpu_verdict import (
     WORST_FIRST,
     GpuVerdict,
@@ -69,6 +70,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The highest tier it serves now; None: not even the lowest, or not known."""
     could_serve: str | None = None
     """The highest with nothing else on its GPUs."""
+    cause: Cause | None = None
+    """Why it does not fully serve its tier; None: it does, or none is asked of it."""
+    culprit: str | None = None
+    """The program that holds the most, where programs are the cause: "game.exe"."""
     gpus: tuple[GpuVerdict, ...] = ()
 
 
@@ -84,6 +89,9 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the machine was heard in this watch."""
     heard_at: float | None = None
     """When it was last heard, in whichever watch."""
+    tier: str | None = None
+    cause: Cause | None = None
+    culprit: str | None = None
     gpus: dict[str, Spells] = {}
     """By the GPU's uuid."""
 
@@ -127,11 +135,21 @@ def judge(
             verdict = msgspec.structs.replace(verdict, reasons=(sentence(old), *verdict.reasons))
     if machine.maintenance:
         headline = f"In maintenance; {_inside(verdict.headline)}"
-        verdict = msgspec.structs.replace(verdict, state="maintenance", headline=headline)
+        verdict = msgspec.structs.replace(
+            verdict, state="maintenance", headline=headline, cause=None, culprit=None
+        )
     since = memory.since if memory.state == verdict.state else now
     return (
         msgspec.structs.replace(verdict, since=since),
-        msgspec.structs.replace(memory, state=verdict.state, since=since, gpus=spells),
+        msgspec.structs.replace(
+            memory,
+            state=verdict.state,
+            since=since,
+            tier=machine.duty,
+            cause=verdict.cause,
+            culprit=verdict.culprit,
+            gpus=spells,
+        ),
     )
 
 
@@ -175,10 +193,14 @@ def _held(machine: Machine, memory: Memory, why: str, *, may_be_down: bool = Fal
     """The state that was known, while nothing is."""
     known = ("stalled", "below", "at_risk", "ok", "down" if may_be_down else "ok")
     state = memory.state if memory.state in known else "at_risk"
+    assigned = _is_assigned(machine)
+    cause = memory.cause if state == memory.state else "unknown" if state == "at_risk" else None
     return Verdict(
         machine=machine.id,
-        state=state if _is_assigned(machine) else "unassigned",
+        state=state if assigned else "unassigned",
         since=memory.since,
+        cause=cause if assigned else None,
+        culprit=memory.culprit if assigned and cause == memory.cause else None,
         headline=why,
         reasons=(sentence(why),),
         tier=machine.tier,
@@ -204,6 +226,7 @@ def _down(
         reasons=(words, f"Is the machine on, and does tierwatch-agent run at {machine.url}?"),
         tier=machine.tier,
         could_serve=_highest(inventory.tiers, (gpu.could_serve for gpu in gpus)),
+        cause="down",
         gpus=gpus,
     )
 
@@ -249,14 +272,15 @@ def _heard(
     verdicts = [duty.verdict for duty in duties]
     can = _highest(inventory.tiers, (verdict.can_serve for verdict in verdicts))
     state: State = deciding.verdict.state if deciding else "unassigned"
+    cause = deciding.verdict.cause if deciding else None
     headline = deciding.headline if deciding else "Not assigned to a tier"
     if deciding is None and can:
         headline += f"; can serve {can} now"
     if state == "ok" and (down or silent):
         lack = f"the agent lacks a source: {down[0]}" if down else silent[0]
-        state, headline = "at_risk", f"{headline}; {lack}"
+        state, headline, cause = "at_risk", f"{headline}; {lack}", "unknown"
     if stall and deciding:
-        state, headline = "stalled", stall
+        state, headline, cause = "stalled", stall, "stall"
     elif stall:
         headline += f"; {_inside(stall)}"
     return Verdict(
@@ -268,6 +292,8 @@ def _heard(
         tier=machine.tier or (deciding.verdict.tier if deciding else None),
         can_serve=can,
         could_serve=_highest(inventory.tiers, (verdict.could_serve for verdict in verdicts)),
+        cause=cause,
+        culprit=deciding.verdict.culprit if deciding and cause == deciding.verdict.cause else None,
         gpus=tuple(verdict for verdict in verdicts if verdict.gpu),
     ), spells
 
