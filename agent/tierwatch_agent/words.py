@@ -4,6 +4,9 @@
 who read it, and knows how it was made: ``translated`` makes it anew from another catalogue's
 template. A template names its values, and nothing else stands in braces: no formats, no attributes,
 so that one that came from elsewhere can do nothing but stand in a sentence.
+
+A template that is said elsewhere than where it stands is marked by ``phrase``, so that it gets into
+the catalogues. A value that is no words is a name, and keeps its letters wherever it stands.
 """
 
 from __future__ import annotations
@@ -17,7 +20,13 @@ import msgspec
 Shape = Literal["", "capital", "inside"]
 """How a sentence begins: as it stands, with a capital, or as it stands within another sentence."""
 
+LONGEST = 10_000
+"""Characters of a sentence that came from elsewhere, at most."""
+DEEPEST = 64
+"""Sentences within one another, of one that came from elsewhere."""
+
 _NAME = re.compile(r"\{(\w+)\}")
+_LINES = "{first}\n{rest}"
 
 
 class Catalogue(Protocol):
@@ -54,10 +63,14 @@ class Words(str):
     ) -> Words:
         """KeyError where a template names a value that is not there."""
         english = template if many is None or count == 1 else many
-        words = super().__new__(cls, _shaped(_filled(english, values), shape))
+        words = super().__new__(cls, _filled(english, values, shape))
         words.template, words.values, words.many = template, values, many
         words.number, words.shape = count, shape
         return words
+
+    def __reduce__(self) -> tuple[type[Words], tuple[object, ...]]:
+        """How a copy is made."""
+        return Words, (self.template, dict(self.values), self.many, self.number, self.shape)
 
 
 class Packed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,6 +81,16 @@ class Packed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     many: str | None = None
     count: int = 1
     shape: Shape = ""
+
+
+def phrase(template: str) -> str:
+    """A template that stands here and is said elsewhere."""
+    return template
+
+
+def known(text: str) -> str:
+    """A sentence without values that came from elsewhere: it is known again by its English."""
+    return Words(text, {}) if text and "{" not in text else text
 
 
 def say(template: str, /, **values: object) -> Words:
@@ -100,6 +123,16 @@ def semicolons(parts: Sequence[str]) -> str:
     return _linked(parts, lambda first, rest: say("{first}; {rest}", first=first, rest=rest))
 
 
+def paragraph(sentences: Sequence[str]) -> str:
+    """Whole sentences in a row; empty where there is none."""
+    return _linked(sentences, lambda first, rest: say("{first} {rest}", first=first, rest=rest))
+
+
+def lines(parts: Sequence[str]) -> str:
+    """Each on a line of its own; empty where there is none."""
+    return _linked(parts, lambda first, rest: Words(_LINES, {"first": first, "rest": rest}))
+
+
 def translated(words: str, catalogue: Catalogue) -> str:
     """Words in a catalogue's language; a string that is nothing but a string stays as it is."""
     if not isinstance(words, Words):
@@ -108,11 +141,7 @@ def translated(words: str, catalogue: Catalogue) -> str:
         template = catalogue.gettext(words.template)
     else:
         template = catalogue.ngettext(words.template, words.many, words.number)
-    values = {
-        name: translated(value, catalogue) if isinstance(value, str) else value
-        for name, value in words.values.items()
-    }
-    return _shaped(_filled(template, values), words.shape)
+    return _filled(template, words.values, words.shape, catalogue)
 
 
 def pack(words: str) -> Packed | str:
@@ -129,17 +158,8 @@ def pack(words: str) -> Packed | str:
 
 
 def unpack(packed: Packed | str) -> str:
-    """What ``pack`` made; ValueError where a template names a value that is not there."""
-    if isinstance(packed, str):
-        return packed
-    values = {
-        name: unpack(value) if isinstance(value, Packed) else value
-        for name, value in packed.values.items()
-    }
-    try:
-        return Words(packed.template, values, packed.many, packed.count, packed.shape)
-    except KeyError as error:
-        raise ValueError(f'"{packed.template}" lacks its value {error}') from error
+    """What ``pack`` made; ValueError where it cannot have been: none that it takes does harm."""
+    return packed if isinstance(packed, str) else _unpacked(packed, 0)
 
 
 def english(value: object) -> object:
@@ -149,8 +169,40 @@ def english(value: object) -> object:
     raise NotImplementedError(f"{type(value).__name__} has no place in a document")
 
 
-def _filled(template: str, values: Mapping[str, object]) -> str:
-    return _NAME.sub(lambda found: str(values[found[1]]), template)
+def _unpacked(packed: Packed, depth: int) -> Words:
+    if depth == DEEPEST or not packed.template:
+        raise ValueError("a sentence without a template, or too many within one another")
+    values: dict[str, object] = {}
+    templates = f"{packed.template}{packed.many or ''}"
+    left = LONGEST - len(templates)
+    # As long as it gets, before it is made: a value may stand in it many times.
+    for name in _NAME.findall(templates) if left >= 0 else ():
+        if name not in packed.values:
+            raise ValueError(f'"{packed.template}" lacks its value {name}')
+        if name not in values:
+            value = packed.values[name]
+            values[name] = _unpacked(value, depth + 1) if isinstance(value, Packed) else value
+        left -= len(str(values[name]))
+        if left < 0:
+            break
+    if left < 0:
+        raise ValueError(f"a sentence of more than {LONGEST} characters")
+    return Words(packed.template, values, packed.many, packed.count, packed.shape)
+
+
+def _filled(
+    template: str, values: Mapping[str, object], shape: Shape, catalogue: Catalogue | None = None
+) -> str:
+    def put(found: re.Match[str]) -> str:
+        value = values[found[1]]
+        if not isinstance(value, Words):
+            return str(value)
+        if shape and not found.start():
+            value = _reshaped(value, shape)
+        return str(value) if catalogue is None else translated(value, catalogue)
+
+    made = _NAME.sub(put, template)
+    return made if not shape or template.startswith("{") else _shaped(made, shape)
 
 
 def _linked(parts: Sequence[str], link: Callable[[str, str], Words]) -> str:
@@ -171,11 +223,9 @@ def _reshaped(words: str, shape: Shape) -> str:
 def _shaped(said: str, shape: Shape) -> str:
     if shape == "capital":
         return said[:1].upper() + said[1:]
-    if shape == "inside":
-        first = said.partition(" ")[0]
-        is_name = any(sign.isupper() or sign.isdigit() for sign in first[1:])
-        return said if is_name else said[:1].lower() + said[1:]
-    return said
+    first = said.partition(" ")[0]
+    is_name = any(sign.isupper() or sign.isdigit() for sign in first[1:])
+    return said if is_name else said[:1].lower() + said[1:]
 
 
 def _packed_value(value: object) -> str | int | float | Packed | None:
