@@ -1,35 +1,48 @@
-"""Reads the inventory from ``tierwatch.toml``, and again when the file changes.
+"""The inventory's file, ``tierwatch.toml``: read again when it changes, and edited by the pages.
 
-The file's ``[dashboard]`` table is the dashboard's own settings, which ``config`` reads. Where the
-file defines tiers, they take the place of the default ladder as a whole: what holds stands there.
+It is the one source of truth. A page's change is made in what the file says at that moment, so that
+what somebody saved in an editor stays, and is refused where the two are about the same thing.
 """
 
 from __future__ import annotations
 
-import re
-import sys
+import errno
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
-from tierwatch_agent.tiers import DEFAULT_ALLOWANCE_GB, DEFAULT_TIERS, Tier
-from tierwatch_dashboard.alerts.settings_file import settings_of
-from tierwatch_dashboard.inventory import Inventory, InventoryError, Machine, Policy
-from tierwatch_dashboard.toml_table import Table, did_you_mean
+from tierwatch_agent.words import say
+from tierwatch_dashboard import whole_file
+from tierwatch_dashboard.inventory import Inventory, InventoryError
+from tierwatch_dashboard.inventory_change import Change, EditError, applied, standing
+from tierwatch_dashboard.inventory_edit import edited, lines
+from tierwatch_dashboard.inventory_toml import parse
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SETTLE_SECONDS = 0.05
 """A file that changed is read until two readings so far apart agree: an editor may be at it."""
 _SETTLE_READINGS = 10
-_ID = re.compile(r"\w[\w.-]*")
-_ADDRESS = re.compile(r"://[^\s\"']+")
-_LINE = re.compile(r"\(at line (\d+), column \d+\)")
+_ATTEMPTS = 20
+"""How often a change is made anew because the file changed meanwhile."""
+
+Listener = Callable[[Inventory, str | None, Change | None], None]
+"""Hears of every inventory that takes force: who made which change; None: seen in the file."""
+
+
+class Conflict(EditError):
+    """Somebody else changed the same thing since the form was made."""
+
+
+class Unwritable(EditError):
+    """The file cannot be written; ``lines`` are what a person would change in it."""
+
+    def __init__(self, words: str, changed: Sequence[str]) -> None:
+        super().__init__(words)
+        self.lines = tuple(changed)
 
 
 def load(path: Path) -> Inventory:
@@ -37,26 +50,8 @@ def load(path: Path) -> Inventory:
     return parse(_read(path), path.name)
 
 
-def parse(content: bytes, name: str) -> Inventory:
-    """The inventory in a file's content; ``name`` is the file's, for errors."""
-    top = Table(_document(content, name), name, InventoryError)
-    top.only(("policy", "tier", "machine", "alerts", "dashboard"))
-    tiers = _tiers(top)
-    machines = _machines(top, tiers)
-    return Inventory(
-        machines=machines,
-        tiers=tiers,
-        policy=_policy(top),
-        alerts=settings_of(
-            top.table("alerts"),
-            [tier.name for tier in tiers],
-            {machine.id: machine.tags for machine in machines if machine.tags},
-        ),
-    )
-
-
 class InventoryFile:
-    """The inventory in force: the file's last good state. ``refresh`` is for one thread alone."""
+    """The inventory in force: the file's last good state. Safe to call from several threads."""
 
     def __init__(
         self,
@@ -67,6 +62,8 @@ class InventoryFile:
         self._path = path
         self._now = now
         self._sleep = sleep
+        self._lock = threading.RLock()
+        self._listener: Listener | None = None
         self._content: bytes | None = _read(path)
         self.current: Inventory = parse(self._content, path.name)
         """The last good one."""
@@ -75,27 +72,130 @@ class InventoryFile:
         self.loaded_at: float = now()
         """When the inventory in force was read, in Unix seconds."""
 
+    def listen(self, listener: Listener) -> None:
+        """Has one listener hear of the inventory in force, and of each that takes its place."""
+        self._listener = listener
+        listener(self.current, None, None)
+
     def refresh(self) -> bool:
         """Reads the file if it has changed; says whether the inventory in force has.
 
         The content is compared, not the time of change: that is too coarse on some file systems,
         and the file is small.
         """
-        try:
-            content = self._settled()
-            if content == self._content:
+        with self._lock:
+            try:
+                content = self._settled()
+                if content == self._content:
+                    return False
+                self._content = content
+                inventory = parse(content, self._path.name)
+            except InventoryError as error:
+                self.error = str(error)
                 return False
-            self._content = content
-            inventory = parse(content, self._path.name)
-        except InventoryError as error:
-            self.error = str(error)
+            return self._adopt(inventory, None, None)
+
+    def change(self, change: Change, by: str, expected: str | None = None) -> None:
+        """Makes a change in the file; it is in force when this returns.
+
+        Args:
+            change: What is to be changed.
+            by: Who does it.
+            expected: What the inventory said of it when they decided (``standing``); None: whatever
+                it says.
+
+        Raises:
+            Conflict: It says something else by now.
+            Unwritable: The file cannot be written.
+            EditError: The change cannot be, or the file is not valid as it is.
+        """
+        path = self._path.resolve()
+        with self._lock:
+            try:
+                with whole_file.turn(path):
+                    made = any(self._try(path, change, by, expected) for _ in range(_ATTEMPTS))
+            except OSError as error:
+                raise self._unwritable(path, change, error) from error
+        if not made:
+            raise EditError(
+                say("The file is being changed all the time: nothing was changed. Try again.")
+            )
+
+    def _try(self, path: Path, change: Change, by: str, expected: str | None) -> bool:
+        """Makes a change in what the file says now; False where it changed meanwhile."""
+        self.refresh()
+        if self.error is not None or self._content is None:
+            raise EditError(
+                say(
+                    "Nothing was changed, as the file is not valid as it stands. {error}",
+                    error=self.error,
+                )
+            )
+        if applied(self.current, change) == self.current:
+            return True
+        if expected is not None and standing(self.current, change) != expected:
+            raise Conflict(say("Nothing was changed: somebody else changed the same meanwhile."))
+        content, inventory = self._edited(self._content, change)
+        try:
+            if not whole_file.replace(path, content, self._content):
+                return False
+        except FileNotFoundError:
+            # An editor that saves may take the file away for a moment.
             return False
+        self._content = content
+        self._adopt(inventory, by, change)
+        return True
+
+    def _edited(self, content: bytes, change: Change) -> tuple[bytes, Inventory]:
+        """The file's new content, held to be the change and nothing else."""
+        wanted = applied(self.current, change)
+        new = edited(content, change)
+        try:
+            found = parse(new, self._path.name)
+        except InventoryError as error:
+            raise EditError(
+                say(
+                    "Nothing was changed, as the file would not be valid any more. {error}",
+                    error=str(error),
+                )
+            ) from error
+        if (found.machines, found.tiers, found.policy) != (
+            wanted.machines,
+            wanted.tiers,
+            wanted.policy,
+        ):
+            raise EditError(
+                say("The file is written in a way that a page cannot edit: edit it by hand.")
+            )
+        return new, found
+
+    def _unwritable(self, path: Path, change: Change, error: OSError) -> Unwritable:
+        if error.errno == errno.EROFS:
+            why = say("its drive is mounted read-only")
+        elif error.errno == errno.EBUSY:
+            why = say("it is mounted by itself: mount its folder instead")
+        else:
+            why = error.strerror or str(error)
+        content = self._content or b""
+        return Unwritable(
+            say(
+                "{file} cannot be written ({why}). Nothing was changed; have it changed there, and "
+                "it takes force within seconds.",
+                file=str(path),
+                why=why,
+            ),
+            lines(content, edited(content, change)),
+        )
+
+    def _adopt(self, inventory: Inventory, by: str | None, change: Change | None) -> bool:
         self.error = None
         self.loaded_at = self._now()
-        changed = inventory != self.current
-        if changed:
-            self.current = inventory
-        return changed
+        if inventory == self.current:
+            return False
+        self.current = inventory
+        if self._listener is not None:
+            self._listener(inventory, by, change)
+        return True
 
     def _settled(self) -> bytes:
         content = self._attempt()
@@ -128,136 +228,3 @@ def _read(path: Path) -> bytes:
         raise InventoryError(f"{path}: this is a folder; name the file in it") from None
     except OSError as error:
         raise InventoryError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _document(content: bytes, name: str) -> dict[str, object]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise InventoryError(f"{name}: line {line} is not UTF-8; save the file as UTF-8") from error
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        where = _LINE.search(str(error))
-        lines = text.splitlines()
-        number = int(where[1]) if where else len(lines)
-        line = lines[number - 1].strip() if number <= len(lines) else ""
-        # A receiver's address holds a secret.
-        line = _ADDRESS.sub("://…", line)
-        what = _LINE.sub("", str(error)).strip()
-        raise InventoryError(
-            f"{name}: line {number} is not TOML ({what}): {line!r}. Text stands in quotes, as in "
-            'tier = "mass"; numbers, true and false do not'
-        ) from error
-
-
-def _policy(top: Table) -> Policy:
-    table, default = top.table("policy"), Policy()
-    table.only(("below_for", "clear_for", "stale_after", "down_after", "margin_gb"))
-
-    def seconds(key: str, otherwise: float) -> float:
-        value = table.seconds(key, f"{otherwise:g}s")
-        return otherwise if value is None else value
-
-    margin = table.number("margin_gb", "0.5")
-    policy = Policy(
-        below_for_seconds=seconds("below_for", default.below_for_seconds),
-        clear_for_seconds=seconds("clear_for", default.clear_for_seconds),
-        stale_after_seconds=seconds("stale_after", default.stale_after_seconds),
-        down_after_seconds=seconds("down_after", default.down_after_seconds),
-        margin_gb=default.margin_gb if margin is None else margin,
-    )
-    if not 0 < policy.stale_after_seconds <= policy.down_after_seconds:
-        raise table.wrong(
-            f"stale_after is {policy.stale_after_seconds:g} s and down_after "
-            f"{policy.down_after_seconds:g} s; stale_after must be more than 0 and no longer than "
-            "down_after"
-        )
-    return policy
-
-
-def _tiers(top: Table) -> tuple[Tier, ...]:
-    tiers: dict[str, Tier] = {}
-    for table in top.tables("tier", "name"):
-        table.only(("name", "vram_gb", "purpose", "allowance_gb"))
-        name = table.required("name", "mass")
-        if name in tiers:
-            raise table.wrong("name: there is a tier of this name already; give it another")
-        vram = table.number("vram_gb", "16")
-        if vram is None:
-            raise table.wrong("vram_gb is missing; add the class of card, such as vram_gb = 16")
-        allowance = table.number("allowance_gb", "1.0")
-        tiers[name] = Tier(
-            name=name,
-            vram_gb=vram,
-            purpose=table.text("purpose", "high resolution, mass generation") or "",
-            allowance_gb=DEFAULT_ALLOWANCE_GB if allowance is None else allowance,
-        )
-    return tuple(tiers.values()) or DEFAULT_TIERS
-
-
-def _machines(top: Table, tiers: Sequence[Tier]) -> tuple[Machine, ...]:
-    machines: list[Machine] = []
-    places: dict[str, str] = {}
-    for table in top.tables("machine", "id"):
-        machine = _machine(table, [tier.name for tier in tiers])
-        for key, value in (("id", machine.id), ("url", machine.url)):
-            if value in places:
-                raise table.wrong(f'{key} "{value}" is taken by {places[value]}; give it its own')
-            places[value] = table.place.partition(": ")[2]
-        machines.append(machine)
-    return tuple(machines)
-
-
-def _machine(table: Table, tiers: Sequence[str]) -> Machine:
-    table.only(("id", "url", "tier", "gpu_tiers", "gpus", "tags", "maintenance"))
-    machine_id = table.required("id", "render-01")
-    if not _ID.fullmatch(machine_id):
-        raise table.wrong(
-            f'id is "{machine_id}"; it may have letters, digits, ".", "-" and "_", such as '
-            'id = "render-01"'
-        )
-    gpu_tiers = table.mapping("gpu_tiers", '{ "0" = "mass" }')
-    for index, tier in gpu_tiers.items():
-        _check_tier(table, f'gpu_tiers: "{index}" =', tier, tiers)
-    tier = table.text("tier", "mass")
-    if tier is not None:
-        _check_tier(table, "tier", tier, tiers)
-    return Machine(
-        id=machine_id,
-        url=_url(table, machine_id),
-        tier=tier,
-        gpu_tiers=gpu_tiers,
-        gpus=cast('Literal["all", "any"]', table.choice("gpus", ("all", "any")) or "all"),
-        tags=table.texts("tags", "floor-2"),
-        maintenance=table.flag("maintenance"),
-    )
-
-
-def _check_tier(table: Table, key: str, tier: str, tiers: Sequence[str]) -> None:
-    if tier not in tiers:
-        raise table.wrong(
-            f'{key} "{tier}" is not defined; tiers are {", ".join(tiers)}'
-            f"{did_you_mean(tier, tiers)}"
-        )
-
-
-def _url(table: Table, machine_id: str) -> str:
-    example = f"http://{machine_id}:9838"
-    url = table.required("url", example)
-    if not _is_address(url):
-        raise table.wrong(
-            f'url is "{url}", which is no address of an agent; write it as url = "{example}"'
-        )
-    return url.rstrip("/")
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    plain = not (parts.query or parts.fragment or re.search(r"\s", url))
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and plain

@@ -18,6 +18,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, event, text
 
 import tierwatch_dashboard.alerts.tables
+import tierwatch_dashboard.audit
 import tierwatch_dashboard.migrations
 from tierwatch_dashboard.database import DatabaseError, open_database, reading, writing
 from tierwatch_dashboard.history.sqlite import SqliteHistory
