@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# What the tests need of the system: a C compiler (the fake driver), Prometheus, Alertmanager and Chromium.
+# What the tests need of the system: a C compiler (the fake driver), Prometheus, Alertmanager,
+# Chromium and a font with Japanese for it.
 set -euo pipefail
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
 command -v prometheus-alertmanager >/dev/null || missing+=(prometheus-alertmanager)
 command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
+[ -n "$(fc-list :lang=ja family 2>/dev/null)" ] || missing+=(fonts-ipafont-gothic)
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! command -v apt-get >/dev/null; then
   echo "The tests need ${missing[*]} (Debian's names); install their like on this system." >&2

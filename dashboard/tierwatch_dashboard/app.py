@@ -35,6 +35,7 @@ INITIALISERS: tuple[str, ...] = (
     "tierwatch_dashboard.web.language:init_app",
     "tierwatch_dashboard.web.errors:init_app",
     "tierwatch_dashboard.web.badge:init_app",
+    "tierwatch_dashboard.web.frame:init_app",
     "tierwatch_dashboard.web.answers:init_app",
 )
 """What every page shares, as ``module:function``."""

@@ -74,7 +74,7 @@ def test_an_answer_is_compressed_for_whoever_takes_it(client: FlaskClient, path:
 def test_an_unknown_address_is_answered_in_words(client: FlaskClient) -> None:
     page = client.get("/nowhere")
     assert page.status_code == 404
-    assert "<h1>Not Found</h1>" in page.text
+    assert "<h1>There is nothing here</h1>" in page.text
 
     answer = client.get("/api/v1/machines/nobody")
     assert answer.status_code == 404

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import abort
 
+from tierwatch_agent.words import say
 from tierwatch_dashboard.alerts.board import AlertBoard
 from tierwatch_dashboard.app import services
 from tierwatch_dashboard.web.alert_lines import Standing, standing
@@ -13,7 +14,7 @@ def board() -> AlertBoard:
     """Where alerts are kept; answers 404 in words where none are."""
     found = services().alerts
     if found is None:
-        abort(404, "This dashboard looks after no alerts.")
+        abort(404, say("This dashboard looks after no alerts."))
     return found.board
 
 

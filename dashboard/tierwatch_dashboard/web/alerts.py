@@ -9,6 +9,7 @@ import msgspec
 from flask import Blueprint, Response, abort, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from tierwatch_agent.words import say
 from tierwatch_dashboard.alerts import SEVERITIES, Matcher, Severity
 from tierwatch_dashboard.alerts.board import BoardError
 from tierwatch_dashboard.alerts.matchers import labels_of
@@ -196,9 +197,16 @@ def _now(refused: Refused | None) -> Now:
 def _asked_for() -> Asked:
     severity, before = request.args.get("severity") or None, request.args.get("before")
     if severity is not None and severity not in SEVERITIES:
-        abort(400, f"severity must be one of {', '.join(SEVERITIES)}; it is {severity}")
+        abort(
+            400,
+            say(
+                "severity must be one of {names}; it is {severity}",
+                names=", ".join(SEVERITIES),
+                severity=severity,
+            ),
+        )
     if before is not None and not (before.isascii() and before.isdecimal() and len(before) < 19):
-        abort(400, f"before must be the key of an alert; it is {before}")
+        abort(400, say("before must be the key of an alert; it is {before}", before=before))
     return Asked(
         machine=request.args.get("machine") or None,
         rule=request.args.get("rule") or None,

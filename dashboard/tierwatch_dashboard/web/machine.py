@@ -9,6 +9,7 @@ import msgspec
 from flask import Blueprint, Response, abort, render_template, request
 
 from tierwatch_agent.snapshot import GpuSample
+from tierwatch_agent.words import say
 from tierwatch_dashboard.app import services
 from tierwatch_dashboard.charts import DEFAULT_RANGE, RANGES
 from tierwatch_dashboard.web.alert_board import stands
@@ -64,7 +65,7 @@ def view_of(machine_id: str) -> MachineView:
     """A machine of the inventory; answers 404 in words where there is none."""
     view = services().state.view(machine_id)
     if view is None:
-        abort(404, f"The inventory has no machine {machine_id}.")
+        abort(404, say("The inventory has no machine {machine}.", machine=machine_id))
     return view
 
 

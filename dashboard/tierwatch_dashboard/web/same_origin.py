@@ -6,8 +6,10 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, abort, request
 
+from tierwatch_agent.words import say
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_MEND = (
+_MEND = say(
     "Open the page anew and do it there. Behind a proxy, have it pass on the Host header that "
     "the browser sent."
 )
@@ -34,5 +36,13 @@ def _check() -> None:
         return
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if not is_own(site, origin, request.host):
-        came = f"from {origin}" if origin else "from a page that does not say which it is"
-        abort(403, f"Nothing was changed: this came {came}, not from {request.host}. {_MEND}")
+        came = (
+            say(
+                "Nothing was changed: this came from {origin}, not from {host}.",
+                origin=origin,
+                host=request.host,
+            )
+            if origin
+            else say("Nothing was changed: this came from a page that does not say which it is.")
+        )
+        abort(403, say("{sentence} {more}", sentence=came, more=_MEND))

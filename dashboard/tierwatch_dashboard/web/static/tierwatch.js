@@ -15,33 +15,45 @@
 
   function setUpTheme() {
     const button = document.getElementById("theme");
-    const name = () => { button.textContent = `Theme: ${theme}`; };
     button.hidden = false;
-    name();
     button.addEventListener("click", () => {
       theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
       localStorage.setItem("theme", theme);
       applyTheme();
-      name();
       document.dispatchEvent(new Event("tierwatch:theme"));
     });
   }
 
-  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-  const dated = new Intl.DateTimeFormat(undefined, {
+  // The other language shows this place again, with what a live page has put into its address.
+  function setUpLanguage() {
+    const { back } = document.querySelector(".language").elements;
+    back.form.addEventListener("submit", () => {
+      if (back.value.split("?")[0] === location.pathname) {
+        back.value = location.pathname + location.search + location.hash;
+      }
+    });
+  }
+
+  // The page's language as the viewer's own region writes it.
+  const language = navigator.languages.find((each) => each.split("-")[0] === root.lang) || root.lang;
+  const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
+  const dated = new Intl.DateTimeFormat(language, {
     day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
   });
+  const words = JSON.parse(document.querySelector("meta[name=words]").content);
+
+  function filled(sentence, values) {
+    return sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  }
 
   function agoInWords(seconds) {
-    if (seconds < 60) return "just now";
-    const units = [["d", 86400], ["h", 3600], ["min", 60]];
-    const first = units.findIndex(([, size]) => seconds >= size);
-    const [unit, size] = units[first];
-    let words = `${Math.floor(seconds / size)} ${unit}`;
-    const next = units[first + 1];
-    const rest = next && Math.floor((seconds % size) / next[1]);
-    if (rest) words += ` ${rest} ${next[0]}`;
-    return `${words} ago`;
+    if (seconds < 60) return words.now;
+    const minutes = Math.floor(seconds / 60);
+    const hours = Math.floor(minutes / 60);
+    const said = hours < 24
+      ? { h: hours, min: minutes % 60 }
+      : { d: Math.floor(hours / 24), h: hours % 24 };
+    return filled(words[Object.keys(said).filter((unit) => said[unit]).join(" ")], said);
   }
 
   function sayTimes() {
@@ -49,11 +61,11 @@
     for (const element of document.querySelectorAll("time[data-said]")) {
       const at = new Date(element.dateTime);
       const today = at.toDateString() === now.toDateString();
-      const words = element.dataset.said === "ago"
+      const said = element.dataset.said === "ago"
         ? agoInWords((now - at) / 1000)
         : (today ? clock : dated).format(at);
-      if (element.textContent !== words) element.textContent = words;
-      const whole = at.toLocaleString();
+      if (element.textContent !== said) element.textContent = said;
+      const whole = at.toLocaleString(language);
       if (element.title !== whole) element.title = whole;
     }
   }
@@ -112,10 +124,10 @@
     lostAt = null;
     document.getElementById("lost").hidden = true;
   }
-  function lost(words) {
+  function lost(sentence, status) {
     lostAt ??= new Date();
     const notice = document.getElementById("lost");
-    const said = `${words} What you see is from ${clock.format(lostAt)}; asking again every 2 s.`;
+    const said = filled(sentence, { status, time: clock.format(lostAt) });
     if (notice.textContent !== said) notice.textContent = said;
     notice.hidden = false;
   }
@@ -136,9 +148,9 @@
     });
     live.addEventListener("htmx:response:error", (event) => {
       const { status } = event.detail.ctx.response;
-      lost(status === 404 ? "The inventory no longer has this machine." : `The dashboard answers ${status}.`);
+      lost(status === 404 ? words.gone : words.refused, status);
     });
-    live.addEventListener("htmx:error", () => lost("The connection to the dashboard is lost."));
+    live.addEventListener("htmx:error", () => lost(words.lost));
     live.addEventListener("htmx:after:swap", () => {
       applyOrder();
       sayTimes();
@@ -147,6 +159,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     setUpTheme();
+    setUpLanguage();
     setUpLive();
     setUpMoments();
     sayTimes();
