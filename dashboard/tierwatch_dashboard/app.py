@@ -13,9 +13,11 @@ from tierwatch_dashboard.inventory import Inventory
 
 if TYPE_CHECKING:
     from tierwatch_dashboard.alerts.board import AlertBoard
+    from tierwatch_dashboard.audit import Entry
     from tierwatch_dashboard.fleet.state import MachineView
     from tierwatch_dashboard.history import History
     from tierwatch_dashboard.history.jobs import JobLog
+    from tierwatch_dashboard.inventory_change import Change
     from tierwatch_dashboard.last_hour import Made
 
 BLUEPRINTS: tuple[str, ...] = (
@@ -74,6 +76,24 @@ class InventoryInForce(Protocol):
         ...
 
 
+class InventoryEditor(Protocol):
+    """The inventory file, as ``inventory_file`` edits it."""
+
+    def change(self, change: Change, by: str, expected: str | None = None) -> None:
+        """Makes a change in the file, in force at once; EditError where it cannot be made."""
+        ...
+
+
+class ChangeLog(Protocol):
+    """Who changed what of the inventory, as ``audit`` keeps it."""
+
+    def recent(
+        self, limit: int, machine: str | None = None, before: int | None = None
+    ) -> tuple[Entry, ...]:
+        """The latest first; of one machine alone, or those before the entry of a key."""
+        ...
+
+
 class LastHour(Protocol):
     """What the fleet made lately, as it is counted in the background."""
 
@@ -104,6 +124,10 @@ class Services:
     now: Callable[[], float]
     alerts: Alerts | None = None
     """None: this dashboard looks after no alerts, and its pages do not speak of any."""
+    editor: InventoryEditor | None = None
+    """None: the pages of this dashboard change nothing."""
+    audit: ChangeLog | None = None
+    """None: this dashboard keeps no log of changes."""
 
 
 def create_app(services: Services) -> Flask:

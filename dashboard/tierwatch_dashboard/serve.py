@@ -18,6 +18,7 @@ from tierwatch_agent.ending import Ending
 from tierwatch_dashboard import metrics
 from tierwatch_dashboard.alerts.alerting import Alerting
 from tierwatch_dashboard.app import Services, create_app
+from tierwatch_dashboard.audit import AuditLog
 from tierwatch_dashboard.config import Config, ConfigError, address, is_loopback
 from tierwatch_dashboard.database import DatabaseError, open_database
 from tierwatch_dashboard.fleet import SOURCES, FleetSource, Reading
@@ -25,7 +26,8 @@ from tierwatch_dashboard.fleet.state import FleetState
 from tierwatch_dashboard.history.jobs import JobStore
 from tierwatch_dashboard.history.sqlite import SqliteHistory
 from tierwatch_dashboard.history.verdicts import VerdictStore
-from tierwatch_dashboard.inventory import InventoryError
+from tierwatch_dashboard.inventory import Inventory, InventoryError
+from tierwatch_dashboard.inventory_change import Change
 from tierwatch_dashboard.inventory_file import InventoryFile
 from tierwatch_dashboard.last_hour import LastHour
 from tierwatch_dashboard.recording import Recorder
@@ -52,6 +54,8 @@ class Dashboard:
             engine = open_database(config.database)
         except (InventoryError, DatabaseError) as error:
             raise ConfigError(str(error)) from error
+        self._audit = AuditLog(engine)
+        self._inventory_file.listen(self._write_down)
         self._history = SqliteHistory(engine)
         self._verdicts = VerdictStore(engine)
         self._jobs = JobStore(engine)
@@ -83,6 +87,8 @@ class Dashboard:
                 inventory_file=self._inventory_file,
                 now=time.time,
                 alerts=self._alerting,
+                editor=self._inventory_file,
+                audit=self._audit,
             )
         )
         metrics.expose(
@@ -133,6 +139,13 @@ class Dashboard:
     def _deliver(self, reading: Reading) -> None:
         self._state.receive(reading)
         self._recorder.take(reading)
+
+    def _write_down(self, inventory: Inventory, by: str | None, change: Change | None) -> None:
+        try:
+            self._audit.take(inventory, by, change)
+        except DatabaseError:
+            # What was changed holds; the next change's entry, or the next start's, tells it too.
+            _log.exception("a change of the inventory could not be written down")
 
     def _work(self, config: Config) -> tuple[Job, ...]:
         interval = config.poll_interval_seconds
