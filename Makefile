@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-fast lint format bench shots docs messages static setup clean
+.PHONY: help demo test test-fast lint format bench shots docs grafana messages static setup clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -36,9 +36,12 @@ shots: setup  ## screenshots of the demo's pages, for README
 docs: $(VENV)/.dev-ready  ## docs/metrics.md from the catalogue
 	@$(BIN)/python docs/make_metrics.py
 
+grafana: $(VENV)/.dev-ready  ## grafana/dashboards/*.json from the code beside them
+	@$(BIN)/python -m grafana.generate
+
 TRANSLATIONS := dashboard/tierwatch_dashboard/translations
 messages: $(VENV)/.dev-ready  ## the pages' sentences into the languages' catalogues
-	@mkdir -p .build && $(BIN)/pybabel -q extract -F babel.cfg -k say -k say_many:1,2 --no-location \
+	@mkdir -p .build && $(BIN)/pybabel -q extract -F babel.cfg -k say -k say_many:1,2 -k phrase --no-location \
 	  --sort-output --omit-header -o .build/messages.pot agent dashboard
 	@$(BIN)/pybabel -q update -i .build/messages.pot -d $(TRANSLATIONS) --no-fuzzy-matching --ignore-obsolete \
 	  --ignore-pot-creation-date

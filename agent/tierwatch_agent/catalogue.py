@@ -84,6 +84,19 @@ AGENT: dict[str, Metric] = {
             "Whether a GPU answers: 0 when it is lost, unreadable or its driver does not answer.",
             _GPU,
         ),
+        Metric(
+            "tierwatch_gpu_condition",
+            "gauge",
+            "1 for each thing that holds of a GPU beside its figures: asleep, unreadable, lost, "
+            "partitioned (into MIG instances), unified (its memory is the system's).",
+            (*_GPU, "condition"),
+        ),
+        Metric(
+            "tierwatch_gpu_recovery_action",
+            "gauge",
+            "1 for what a GPU's driver asks for to mend it; absent where it asks for nothing.",
+            (*_GPU, "action"),
+        ),
         Metric("tierwatch_gpu_memory_total_bytes", "gauge", "VRAM of the GPU.", _GPU),
         Metric(
             "tierwatch_gpu_memory_used_bytes",
@@ -115,6 +128,18 @@ AGENT: dict[str, Metric] = {
             "tierwatch_gpu_memory_used_by_others_bytes",
             "gauge",
             "VRAM held by anything but the generation server that would run a production job.",
+            _GPU,
+        ),
+        Metric(
+            "tierwatch_gpu_memory_used_by_other_servers_bytes",
+            "gauge",
+            "Of that, VRAM known to be held by other generation servers.",
+            _GPU,
+        ),
+        Metric(
+            "tierwatch_gpu_memory_unseen_bytes",
+            "gauge",
+            "VRAM held by processes that the agent cannot see.",
             _GPU,
         ),
         Metric(
@@ -261,6 +286,13 @@ AGENT: dict[str, Metric] = {
             "spill, hang, unresponsive, gpu.",
             (*_SERVER, "cause"),
         ),
+        Metric(
+            "tierwatch_job_stall_start_time_seconds",
+            "gauge",
+            "Since when a server's job has not moved, as Unix time; absent where every job moves.",
+            _SERVER,
+        ),
+        Metric("tierwatch_host_cpus", "gauge", "CPUs of the host, as its system counts them."),
         Metric("tierwatch_host_cpu_ratio", "gauge", "Share of the host's CPU time in use."),
         Metric("tierwatch_host_memory_total_bytes", "gauge", "The host's RAM."),
         Metric(
@@ -284,6 +316,12 @@ DASHBOARD: dict[str, Metric] = {
             "What the team decided of a machine: its tier (empty: unassigned), whether all of its "
             "GPUs must serve it or any one, and whether it is in maintenance.",
             ("machine", "tier", "gpus", "maintenance"),
+        ),
+        Metric(
+            "tierwatch_machine_tag_info",
+            "info",
+            "A tag of a machine, a series for each; one with an empty tag where it has none.",
+            ("machine", "tag"),
         ),
         Metric(
             "tierwatch_assigned_tier_floor_bytes",

@@ -8,7 +8,7 @@ prometheus_client's own parsers and with promtool.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import get_args
 
 from tierwatch_agent.catalogue import AGENT, Metric
@@ -19,9 +19,11 @@ from tierwatch_agent.snapshot import (
     JobTotals,
     MachineSnapshot,
     Outcome,
+    RunningJob,
     ServerSample,
     SourceState,
     StallCause,
+    others,
 )
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -97,6 +99,11 @@ def _gpu(families: _Families, gpu: GpuSample) -> None:
     add("tierwatch_gpu_info", 1, f"{labels},{identity}")
     if gpu.state != "asleep":
         add("tierwatch_gpu_up", int(gpu.state == "ok"), labels)
+    for condition in _conditions(gpu):
+        add("tierwatch_gpu_condition", 1, f'{labels},condition="{condition}"')
+    if gpu.recovery_action is not None:
+        action = _labels(action=gpu.recovery_action)
+        add("tierwatch_gpu_recovery_action", 1, f"{labels},{action}")
     _gpu_memory(families, gpu, labels)
     add("tierwatch_gpu_utilization_ratio", gpu.utilization_ratio, labels)
     add("tierwatch_gpu_memory_busy_ratio", gpu.memory_busy_ratio, labels)
@@ -123,6 +130,15 @@ def _gpu(families: _Families, gpu: GpuSample) -> None:
         add("tierwatch_gpu_xid_last_timestamp_seconds", at, f'{labels},xid="{xid}"')
 
 
+def _conditions(gpu: GpuSample) -> Iterator[str]:
+    if gpu.state != "ok":
+        yield gpu.state
+    if gpu.partitioned:
+        yield "partitioned"
+    if gpu.memory is not None and gpu.memory.unified:
+        yield "unified"
+
+
 def _gpu_memory(families: _Families, gpu: GpuSample, labels: _Labels) -> None:
     add = families.add
     if gpu.memory is not None:
@@ -134,6 +150,12 @@ def _gpu_memory(families: _Families, gpu: GpuSample, labels: _Labels) -> None:
         add("tierwatch_gpu_memory_available_bytes", gpu.attribution.available_bytes, labels)
         add("tierwatch_gpu_memory_available_lower_bound", int(gpu.attribution.lower_bound), labels)
         add("tierwatch_gpu_memory_used_by_others_bytes", gpu.attribution.others_bytes, labels)
+        add("tierwatch_gpu_memory_unseen_bytes", gpu.attribution.unseen_bytes, labels)
+    if gpu.processes is not None:
+        held = [p.vram_bytes for p in others(gpu) if p.server is not None]
+        known = [size for size in held if size is not None]
+        if known or not held:
+            add("tierwatch_gpu_memory_used_by_other_servers_bytes", sum(known), labels)
     for window, peak in (gpu.memory_used_peak_bytes or {}).items():
         add("tierwatch_gpu_memory_used_peak_bytes", peak, f'{labels},window="{window}"')
 
@@ -151,12 +173,21 @@ def _server(families: _Families, server: ServerSample, taken_at: float) -> None:
     for cause in _CAUSES:
         stalled = server.stall is not None and server.stall.cause == cause
         add("tierwatch_job_stalled", int(stalled), f'{labels},cause="{cause}"')
+    if server.stall is not None:
+        add("tierwatch_job_stall_start_time_seconds", server.stall.since, labels)
     if server.jobs:
         oldest = min(server.jobs, key=lambda job: job.started_at or taken_at)
-        add("tierwatch_job_progress_ratio", oldest.progress_ratio, labels)
+        add("tierwatch_job_progress_ratio", _progress(oldest), labels)
         moved = [job.progressed_at for job in server.jobs if job.progressed_at is not None]
         waited = max(0.0, taken_at - min(moved)) if moved else None
         add("tierwatch_job_seconds_since_progress", waited, labels)
+
+
+def _progress(job: RunningJob) -> float | None:
+    """How far a job is, by its server's word or else by its steps."""
+    if job.progress_ratio is not None:
+        return job.progress_ratio
+    return min(1.0, job.step / job.steps) if job.step is not None and job.steps else None
 
 
 def _totals(families: _Families, totals: JobTotals, labels: _Labels) -> None:
@@ -176,6 +207,7 @@ def _totals(families: _Families, totals: JobTotals, labels: _Labels) -> None:
 
 
 def _host(families: _Families, host: HostSample) -> None:
+    families.add("tierwatch_host_cpus", host.cpu_count)
     families.add("tierwatch_host_cpu_ratio", host.cpu_ratio)
     families.add("tierwatch_host_memory_total_bytes", host.memory_total_bytes)
     families.add("tierwatch_host_memory_available_bytes", host.memory_available_bytes)

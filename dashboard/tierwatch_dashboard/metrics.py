@@ -97,6 +97,14 @@ def _family(name: str, samples: Iterable[_Labelled]) -> Family:
 
 def _verdicts(views: tuple[MachineView, ...], inventory: Inventory) -> Iterator[Family]:
     yield _family("tierwatch_machine_assignment_info", _assignments(views))
+    yield _family(
+        "tierwatch_machine_tag_info",
+        (
+            ((view.machine.id, tag), 1)
+            for view in views
+            for tag in dict.fromkeys(view.machine.tags or ("",))
+        ),
+    )
     asked = tuple(_asked(views, inventory))
     floors = ((labels, tier.floor_bytes) for labels, tier in asked)
     yield _family("tierwatch_assigned_tier_floor_bytes", floors)

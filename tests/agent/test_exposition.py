@@ -16,7 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from tests.agent.snapshots import COMFYUI, MIB, RTX_4080_SUPER, machine
 from tierwatch_agent.catalogue import AGENT
 from tierwatch_agent.exposition import render
-from tierwatch_agent.snapshot import JobTotals, MachineSnapshot, ServerSample, SourceState
+from tierwatch_agent.snapshot import (
+    JobTotals,
+    MachineSnapshot,
+    Process,
+    RunningJob,
+    ServerSample,
+    SourceState,
+)
 
 Labels = frozenset[tuple[str, str]]
 Parser = Callable[[str], Iterable[Metric]]
@@ -42,7 +49,15 @@ def family_of(sample: str) -> str:
 
 
 def test_a_machine_with_everything_exposes_every_family_of_the_catalogue() -> None:
-    exposed = {family_of(name) for name, _ in samples(render(machine(RTX_4080_SUPER)))}
+    attribution = RTX_4080_SUPER.attribution
+    assert attribution is not None
+    everything = msgspec.structs.replace(
+        RTX_4080_SUPER,
+        partitioned=True,
+        recovery_action="reset",
+        attribution=msgspec.structs.replace(attribution, unseen_bytes=0),
+    )
+    exposed = {family_of(name) for name, _ in samples(render(machine(everything)))}
     assert exposed == set(AGENT)
 
 
@@ -61,6 +76,26 @@ def test_text_and_openmetrics_tell_the_same() -> None:
     text = samples(render(snapshot))
     assert text == samples(render(snapshot, openmetrics=True), parse_openmetrics)
     assert len(text) > 40
+
+
+def test_what_holds_of_a_gpu_beside_its_figures_is_told_while_it_holds() -> None:
+    assert b"tierwatch_gpu_condition{" not in render(machine(RTX_4080_SUPER))
+    lost = msgspec.structs.replace(RTX_4080_SUPER, state="lost", recovery_action="bus reset")
+    snapshot = machine(lost)
+    assert value(snapshot, "tierwatch_gpu_condition", **GPU, condition="lost") == 1
+    assert value(snapshot, "tierwatch_gpu_recovery_action", **GPU, action="bus reset") == 1
+
+
+def test_what_other_servers_hold_is_told_apart_from_the_one_that_would_run_a_job() -> None:
+    other = Process(pid=8, name="a1111", vram_bytes=2000 * MIB, server="a1111", server_pid=8)
+    shared = msgspec.structs.replace(
+        RTX_4080_SUPER, processes=(*(RTX_4080_SUPER.processes or ()), other)
+    )
+    name = "tierwatch_gpu_memory_used_by_other_servers_bytes"
+    assert value(machine(RTX_4080_SUPER), name, **GPU) == 0
+    assert value(machine(shared), name, **GPU) == 2000 * MIB
+    silent = msgspec.structs.replace(other, vram_bytes=None)
+    assert value(machine(msgspec.structs.replace(shared, processes=(silent,))), name, **GPU) is None
 
 
 def test_a_zero_is_a_value_and_an_unknown_is_absent() -> None:
@@ -147,6 +182,12 @@ def test_a_server_that_does_not_answer_is_there_and_down_and_keeps_its_totals() 
     assert value(snapshot, "tierwatch_server_up", **SERVER) == 0
     assert value(snapshot, "tierwatch_server_queue_pending", **SERVER) is None
     assert value(snapshot, "tierwatch_jobs_finished_total", **SERVER, outcome="success") == 40
+
+
+def test_progress_comes_from_the_steps_where_a_server_tells_no_share() -> None:
+    job = RunningJob(id="1", step=6, steps=24)
+    snapshot = machine(servers=(msgspec.structs.replace(COMFYUI, jobs=(job,)),))
+    assert value(snapshot, "tierwatch_job_progress_ratio", **SERVER) == 0.25
 
 
 def test_a_server_that_finished_nothing_yet_begins_at_zero() -> None:

@@ -1,0 +1,1 @@
+"""Tierwatch's dashboards for Grafana, as code: ``make grafana`` writes ``dashboards/*.json``."""
