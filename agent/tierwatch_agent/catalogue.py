@@ -318,6 +318,12 @@ DASHBOARD: dict[str, Metric] = {
             ("machine", "tier", "gpus", "maintenance"),
         ),
         Metric(
+            "tierwatch_machine_tag_info",
+            "info",
+            "A tag of a machine, a series for each; one with an empty tag where it has none.",
+            ("machine", "tag"),
+        ),
+        Metric(
             "tierwatch_assigned_tier_floor_bytes",
             "gauge",
             "VRAM that the assigned tier asks to be available, by GPU (gpu empty: the machine).",
