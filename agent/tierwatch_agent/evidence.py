@@ -11,6 +11,7 @@ import msgspec
 
 from tierwatch_agent.snapshot import GpuSample, JobRecord, RunningJob
 from tierwatch_agent.wording import holders, size
+from tierwatch_agent.words import known, say
 
 SHARED_BYTES = 512 * 2**20
 """How much more system memory than at its usual pace a server's GPU work must use."""
@@ -61,17 +62,17 @@ def overflow(evidence: Evidence, ordinary: int | None) -> tuple[str, ...]:
     if shared is not None:
         more = shared - (ordinary or 0)
         if more >= SHARED_BYTES and _may_overflow(evidence, known=ordinary is not None):
-            grown = "" if ordinary is None else f", {size(more)} more than at its usual pace"
-            words.append(f"{size(shared)} in shared memory{grown}")
+            words.append(_in_shared_memory(shared, None if ordinary is None else more))
     if evidence.strained:
-        words.append(f"the server {evidence.strained}")
+        words.append(say("the server {does}", does=known(evidence.strained)))
     gpu = evidence.gpu
     if gpu is not None and (gpu.pcie_bytes_per_second or 0) >= LINK_BYTES:
         power, limit = gpu.power_watts, gpu.power_limit_watts
         weak = power < _LOW_POWER * limit if power and limit else pressed(evidence)
         if weak and (gpu.utilization_ratio or 0) >= _BUSY:
             link = (gpu.pcie_bytes_per_second or 0) / 1e9
-            words.append(f"the PCIe link carries {link:.1f} GB/s while it samples")
+            carries = say("the PCIe link carries {rate} GB/s while it samples", rate=f"{link:.1f}")
+            words.append(carries)
             words += work_words(gpu)
     return tuple(words)
 
@@ -95,9 +96,9 @@ def memory_words(evidence: Evidence, *, with_holders: bool) -> tuple[str, ...]:
     """What is free and what overflows; on demand, who holds what production cannot have."""
     words = list(free_words(evidence.gpu))
     if shared := shared_bytes(evidence):
-        words.append(f"{size(shared)} in shared memory")
+        words.append(_in_shared_memory(shared, None))
     if evidence.strained:
-        words.append(f"the server {evidence.strained}")
+        words.append(say("the server {does}", does=known(evidence.strained)))
     if with_holders and evidence.gpu is not None and (held := holders(evidence.gpu)):
         words.append(held)
     return tuple(words)
@@ -107,7 +108,8 @@ def free_words(gpu: GpuSample | None) -> tuple[str, ...]:
     """How much of the GPU is free."""
     if gpu is None or gpu.memory is None:
         return ()
-    return (f"{size(gpu.memory.free_bytes)} free of {size(gpu.memory.total_bytes)}",)
+    free, total = size(gpu.memory.free_bytes), size(gpu.memory.total_bytes)
+    return (say("{free} free of {total}", free=free, total=total),)
 
 
 def work_words(gpu: GpuSample | None) -> tuple[str, ...]:
@@ -115,9 +117,23 @@ def work_words(gpu: GpuSample | None) -> tuple[str, ...]:
     if gpu is None or gpu.utilization_ratio is None:
         return ()
     watts, limit = gpu.power_watts, gpu.power_limit_watts
-    power = f" at {watts:.0f} W" if watts is not None else ""
-    of = f" of {limit:.0f} W" if power and limit is not None else ""
-    return (f"GPU {gpu.utilization_ratio:.0%} busy{power}{of}",)
+    busy = say("GPU {share} busy", share=f"{gpu.utilization_ratio:.0%}")
+    if watts is None:
+        return (busy,)
+    if limit is None:
+        return (say("{busy} at {watts} W", busy=busy, watts=f"{watts:.0f}"),)
+    drawn, most = f"{watts:.0f}", f"{limit:.0f}"
+    return (say("{busy} at {watts} W of {limit} W", busy=busy, watts=drawn, limit=most),)
+
+
+def _in_shared_memory(shared: int, more: int | None) -> str:
+    if more is None:
+        return say("{size} in shared memory", size=size(shared))
+    return say(
+        "{size} in shared memory, {more} more than at its usual pace",
+        size=size(shared),
+        more=size(more),
+    )
 
 
 def shared_bytes(evidence: Evidence) -> int | None:

@@ -12,6 +12,7 @@ import msgspec
 
 from tierwatch_agent.pace import described
 from tierwatch_agent.snapshot import JobRecord
+from tierwatch_agent.words import say
 
 QUIET_SECONDS = 600.0
 """How long it is said after the last time, if no job succeeds before."""
@@ -26,10 +27,20 @@ class Death(msgspec.Struct, frozen=True):
 
     at: float
     job: str
-    said: str
-    """In words."""
+    kind: str
+    """Its model and size, in words; empty where they are not known."""
     times: int
     """How many did since the last success."""
+
+    @property
+    def words(self) -> str:
+        """What happened."""
+        what = say("a job ran out of memory")
+        if self.kind:
+            what = say("a job ran out of memory ({kind})", kind=self.kind)
+        if self.times > 1:
+            return say("{what}, {count} times since the last success", what=what, count=self.times)
+        return what
 
 
 class OutOfMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +111,4 @@ def _suspect(
 
 
 def _death(before: Death | None, job: str, at: float, kind: str) -> Death:
-    times = 1 if before is None else before.times + 1
-    what = f"a job ran out of memory ({kind})" if kind else "a job ran out of memory"
-    again = f", {times} times since the last success" if times > 1 else ""
-    return Death(at, job, f"{what}{again}", times)
+    return Death(at, job, str(kind), 1 if before is None else before.times + 1)

@@ -15,6 +15,7 @@ import msgspec
 
 from tierwatch_agent.snapshot import JobRecord, RunningJob
 from tierwatch_agent.wording import pace as said
+from tierwatch_agent.words import commas, phrase, say
 
 LEAST_SECONDS = 30.0
 """The shortest wait between steps that is worth a word, however fast the steps were."""
@@ -27,6 +28,7 @@ LONGEST_TICK_SECONDS = 30.0
 MOST_RUNS = 16
 MOST_USUAL = 256
 
+_A_UNIT = {"step": phrase("{time} a step"), "percent": phrase("{time} a percent")}
 _MARKS = 17
 _STRETCH = 3
 _REMEMBERED = 8
@@ -119,14 +121,19 @@ def allowance(pace: Pace, run: Run, stall_after: float) -> Allowance:
         if own is None:
             return Allowance(stall_after, None)
         least = LEAST_SECONDS if run.end is not None else stall_after
-        words = f"usually {said(own)} a {run.unit}"
-        return Allowance(max(least, STEPS_ALLOWED * own), words)
+        usually = say("usually {time}", time=a_unit(own, run))
+        return Allowance(max(least, STEPS_ALLOWED * own), usually)
     if run.phase == "finishing":
         return _by_habit(pace.usual, f"finish {run.stage} {run.kind}", stall_after)
     start, whole = f"start {run.stage} {run.kind}", f"job {run.kind}"
     if start not in pace.usual and whole in pace.usual and run.position is None:
-        return _by_habit(pace.usual, whole, stall_after, " for the whole job")
+        return _by_habit(pace.usual, whole, stall_after, phrase("usually {time} for the whole job"))
     return _by_habit(pace.usual, start, stall_after)
+
+
+def a_unit(seconds: float, run: Run) -> str:
+    """A pace in words: "0.9 s a step"."""
+    return say(_A_UNIT[run.unit], time=said(seconds))
 
 
 def usual_step(pace: Pace, run: Run) -> float | None:
@@ -165,12 +172,12 @@ def completed(job: RunningJob, pace: Pace, run: Run) -> RunningJob:
 def described(job: RunningJob | JobRecord) -> str:
     """Model and size in words, as far as a server tells them."""
     size = f"{job.width} × {job.height}" if job.width and job.height else ""
-    batch = f"batch of {job.batch}" if job.batch and job.batch > 1 else ""
-    return ", ".join(filter(None, (job.model, size, batch)))
+    batch = say("batch of {count}", count=job.batch) if job.batch and job.batch > 1 else ""
+    return commas([part for part in (job.model, size, batch) if part])
 
 
 def _kind(job: RunningJob | JobRecord) -> str:
-    return described(job) if job.model and job.width and job.height else ""
+    return str(described(job)) if job.model and job.width and job.height else ""
 
 
 def _begun(job: RunningJob, now: float) -> Run:
@@ -283,14 +290,16 @@ def _learnt(
 
 
 def _by_habit(
-    usual: Mapping[str, tuple[float, ...]], name: str, stall_after: float, what: str = ""
+    usual: Mapping[str, tuple[float, ...]],
+    name: str,
+    stall_after: float,
+    words: str = phrase("usually {time}"),
 ) -> Allowance:
     past = usual.get(name)
     if not past:
         return Allowance(stall_after, None)
-    return Allowance(
-        max(stall_after, TIMES_ALLOWED * max(past)), f"usually {said(_median(past))}{what}"
-    )
+    usually = say(words, time=said(_median(past)))
+    return Allowance(max(stall_after, TIMES_ALLOWED * max(past)), usually)
 
 
 def _own(marks: Sequence[tuple[float, float]]) -> float | None:

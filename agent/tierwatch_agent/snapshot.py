@@ -14,7 +14,9 @@ from typing import Literal
 
 import msgspec
 
-SCHEMA = 3
+from tierwatch_agent.words import Packed
+
+SCHEMA = 4
 """Version of the documents that this code writes."""
 
 
@@ -168,6 +170,8 @@ class Stall(_Part, frozen=True, kw_only=True):
     since: float
     evidence: str
     """What it is judged by, in words with figures."""
+    said: Packed | None = None
+    """The same with all that it is made of, so that it can be said in another language."""
     job: str | None = None
     """The id of the job."""
 
@@ -300,7 +304,7 @@ def decode(document: bytes) -> MachineSnapshot:
     """Reads a JSON document of any schema that this code can read; SnapshotError says why not."""
     try:
         snapshot = _decoder.decode(document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"not a machine snapshot: {error}") from error
     if snapshot.schema < 1:
         raise SnapshotError(f"not a machine snapshot: schema {snapshot.schema} does not exist")

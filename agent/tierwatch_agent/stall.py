@@ -24,6 +24,7 @@ from tierwatch_agent.pace import (
     Allowance,
     Pace,
     Run,
+    a_unit,
     allowance,
     completed,
     current_step,
@@ -33,7 +34,9 @@ from tierwatch_agent.pace import (
     usual_step,
 )
 from tierwatch_agent.snapshot import GpuSample, RunningJob, Stall, StallCause
+from tierwatch_agent.wording import evidence_of
 from tierwatch_agent.wording import pace as said
+from tierwatch_agent.words import Packed, commas, known, pack, phrase, say
 
 STALL_AFTER_SECONDS = 180.0
 """The bound until a pace is known."""
@@ -52,6 +55,7 @@ RECOVERED_RATIO = 2.0
 SPILL_SECONDS = 5.0
 """How long the evidence of an overflow must hold."""
 
+_UNITS = {"step": phrase("step"), "percent": phrase("percent")}
 _HEAT = ("hw_thermal_slowdown", "sw_thermal_slowdown", "hw_slowdown", "hw_power_brake_slowdown")
 
 
@@ -182,19 +186,25 @@ def _slow(
     """A job far below its pace: for an overflow of memory or heat, if there is evidence of one."""
     usual = usual_step(memory.pace, run) or run.best or 0.0
     current = current_step(run) or 0.0
-    pace = f"{said(current)} a {run.unit}, usually {said(usual)}"
+    now_and_usually = say(
+        "{current}, usually {usual}", current=a_unit(current, run), usual=said(usual)
+    )
     held = memory.gpu.overflow_since
     if held is not None and now - held >= SPILL_SECONDS:
         shown = overflow(evidence, memory.gpu.ordinary_shared_bytes)
-        words = (pace, *shown, *free_words(evidence.gpu))
+        words = (now_and_usually, *shown, *free_words(evidence.gpu))
         return _stall("spill", since, words, run.id)
     reasons = evidence.gpu.throttle_reasons if evidence.gpu is not None else None
     heat = [reason for reason in reasons or () if reason in _HEAT]
     if heat and evidence.gpu is not None:
         celsius = evidence.gpu.temperature_celsius
-        at = f" at {celsius:.0f} °C" if celsius is not None else ""
-        words = (pace, f"the GPU slows itself down{at} ({', '.join(heat)})")
-        return _stall("gpu", since, words, run.id)
+        why = ", ".join(heat)
+        if celsius is None:
+            slows = say("the GPU slows itself down ({why})", why=why)
+        else:
+            at = f"{celsius:.0f}"
+            slows = say("the GPU slows itself down at {celsius} °C ({why})", celsius=at, why=why)
+        return _stall("gpu", since, (now_and_usually, slows), run.id)
     return None
 
 
@@ -210,14 +220,22 @@ def _broken(
     if gpu is None:
         return None
     if gpu.state == "lost" and waited >= BROKEN_SECONDS:
-        return f"its GPU is lost: {gpu.detail}" if gpu.detail else "its GPU is lost"
+        return _with_detail(say("its GPU is lost"), gpu)
     if gpu.state == "unreadable" and stands:
-        return f"its GPU cannot be read: {gpu.detail}" if gpu.detail else "its GPU cannot be read"
+        return _with_detail(say("its GPU cannot be read"), gpu)
     at = memory.gpu.hardware_error_at
     if at is not None and at >= run.moved_at and now - at >= BROKEN_SECONDS:
         xids = [str(xid) for xid in sorted(gpu.xid_errors or {}) if xid in HARDWARE_XIDS]
-        return f"{said(now - at)} ago its GPU reported an error of its hardware (Xid {xids[-1]})"
+        return say(
+            "{ago} ago its GPU reported an error of its hardware (Xid {xid})",
+            ago=said(now - at),
+            xid=xids[-1],
+        )
     return None
+
+
+def _with_detail(what: str, gpu: GpuSample) -> str:
+    return say("{what}: {why}", what=what, why=known(gpu.detail)) if gpu.detail else what
 
 
 def _unanswered(evidence: Evidence, pace: Pace, now: float, stall_after: float) -> Stall | None:
@@ -228,11 +246,17 @@ def _unanswered(evidence: Evidence, pace: Pace, now: float, stall_after: float) 
     waited = now - evidence.silent_since
     if waited <= (UNANSWERED_SECONDS if stepping else stall_after):
         return None
-    running = f"process {evidence.pid} runs" if evidence.pid is not None else "its process runs"
-    words = (
-        f"no answer for {said(waited)}, while {running} with a job",
-        *free_words(evidence.gpu),
-    )
+    if evidence.pid is None:
+        silent = say(
+            "no answer for {waited}, while its process runs with a job", waited=said(waited)
+        )
+    else:
+        silent = say(
+            "no answer for {waited}, while process {pid} runs with a job",
+            waited=said(waited),
+            pid=evidence.pid,
+        )
+    words = (silent, *free_words(evidence.gpu))
     return _stall("unresponsive", evidence.silent_since, words, pace.runs[0].id)
 
 
@@ -240,19 +264,22 @@ def _out_of_memory(evidence: Evidence, memory: PaceMemory, now: float) -> Stall 
     last = memory.out_of_memory.last(now)
     if last is None:
         return None
-    words = (last.said, *memory_words(evidence, with_holders=True))
+    words = (last.words, *memory_words(evidence, with_holders=True))
     return _stall("oom", last.at, words, last.job)
 
 
 def _stillness(run: Run, waited: float, allowed: Allowance) -> str:
     """How long a job has not moved, and how long it usually takes, in words."""
-    usually = f", {allowed.usually}" if allowed.usually else ""
+    unit, time = say(_UNITS[run.unit]), said(waited)
     if run.phase == "stepping":
-        return f"no {run.unit} for {said(waited)}{usually}"
-    if run.phase == "finishing":
-        return f"not done {said(waited)} after its last {run.unit}{usually}"
-    what = "no sign of progress" if run.position is None else f"no first {run.unit}"
-    return f"{what} for {said(waited)}{usually}"
+        stands = say("no {unit} for {time}", unit=unit, time=time)
+    elif run.phase == "finishing":
+        stands = say("not done {time} after its last {unit}", time=time, unit=unit)
+    elif run.position is None:
+        stands = say("no sign of progress for {time}", time=time)
+    else:
+        stands = say("no first {unit} for {time}", unit=unit, time=time)
+    return commas([stands, allowed.usually]) if allowed.usually else stands
 
 
 def _marked(pace: Pace, job: str) -> Pace:
@@ -266,4 +293,12 @@ def _marked(pace: Pace, job: str) -> Pace:
 
 
 def _stall(cause: StallCause, since: float, words: Sequence[str], job: str | None) -> Stall:
-    return Stall(cause=cause, since=since, evidence="; ".join(words), job=job)
+    evidence = evidence_of(words)
+    said = pack(evidence)
+    return Stall(
+        cause=cause,
+        since=since,
+        evidence=str(evidence),
+        said=said if isinstance(said, Packed) else None,
+        job=job,
+    )
