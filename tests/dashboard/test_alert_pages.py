@@ -306,7 +306,7 @@ def test_maintenance_of_every_week_says_the_day(client: FlaskClient, store: Aler
     send(client, "/alerts/silences/maintenance", machine="render-03", **form)
     (window,) = store.windows()
     assert window.weekly
-    assert re.search(r"(Tues|Wednes)days \d\d:\d0 to (\w+ )?\d\d:\d0 \(",
+    assert re.search(r"every (Tues|Wednes)day, \d\d:\d0 to (\w+, )?\d\d:\d0 \(",
                      read(client, "/alerts/silences"))  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta, timezone
 
 import msgspec
 
+from tierwatch_agent.words import phrase, say
+
 LONGEST = 500
 """Characters of a note."""
 
@@ -19,8 +21,20 @@ HOUR = 3600.0
 _SECONDS = re.compile(r"\d{1,10}(\.\d+)?")
 
 
+_TOO_LONG = {
+    "name": phrase("The name is longer than {most} characters: shorten it."),
+    "note": phrase("The note is longer than {most} characters: shorten it."),
+    "comment": phrase("The comment is longer than {most} characters: shorten it."),
+}
+
+
 class FormError(ValueError):
     """What was written cannot be; it says which part, and the mend."""
+
+
+def words_of(error: Exception) -> str:
+    """What an error says to people, in words that can be said in their language."""
+    return error.args[0]
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +60,7 @@ def end_of(form: Mapping[str, str], now: float) -> float:
         case _:
             ends_at = moment_in(form, "ends")
             if ends_at is None:
-                raise FormError("Say until when it is to be silent.")
+                raise FormError(say("Say until when it is to be silent."))
             return ends_at
 
 
@@ -71,7 +85,7 @@ def moment_in(form: Mapping[str, str], field: str) -> float | None:
         at = _script_s(form, field) or wall.replace(tzinfo=wall.tzinfo or timezone.utc).timestamp()
     except (ValueError, OverflowError) as error:
         raise FormError(
-            f"“{written}” is no date and time: write it as 2026-11-25T08:00."
+            say("“{text}” is no date and time: write it as 2026-11-25T08:00.", text=written)
         ) from error
     return at
 
@@ -84,5 +98,5 @@ def _script_s(form: Mapping[str, str], field: str) -> float | None:
 def _text(form: Mapping[str, str], field: str) -> str:
     text = " ".join(form.get(field, "").split())
     if len(text) > LONGEST:
-        raise FormError(f"The {field} is longer than {LONGEST} characters: shorten it.")
+        raise FormError(say(_TOO_LONG[field], most=LONGEST))
     return text

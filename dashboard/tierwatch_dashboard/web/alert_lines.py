@@ -11,6 +11,7 @@ from datetime import datetime, tzinfo
 import msgspec
 
 from tierwatch_agent.wording import duration
+from tierwatch_agent.words import commas, phrase, say, say_many
 from tierwatch_dashboard.alerts import SEVERITIES, Alert, Severity, Silence, Window
 from tierwatch_dashboard.alerts.board import AlertBoard, Origin, PastAlert
 from tierwatch_dashboard.alerts.matchers import labels_of, matches, silenced_until, written
@@ -18,6 +19,22 @@ from tierwatch_dashboard.alerts.windows import is_open, machines_in_maintenance
 
 BESIDE = frozenset({"machine", "tier"})
 """Labels that a line says elsewhere, or that its summary says."""
+
+SEVERITY_WORDS: dict[Severity, str] = {
+    "critical": say("critical"),
+    "warning": say("warning"),
+    "info": say("info"),
+}
+
+_DAYS = (
+    say("Monday"),
+    say("Tuesday"),
+    say("Wednesday"),
+    say("Thursday"),
+    say("Friday"),
+    say("Saturday"),
+    say("Sunday"),
+)
 
 
 class AlertLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +101,7 @@ class WindowLine(msgspec.Struct, frozen=True, kw_only=True):
     starts_at: float
     ends_at: float
     weekly: str | None
-    """"Tuesdays 02:00 to 04:30", by the dashboard's own clock; None: it comes once."""
+    """"every Tuesday, 02:00 to 04:30 (JST)", by the dashboard's own clock; None: it comes once."""
     created_by: str
     comment: str
 
@@ -118,31 +135,44 @@ def of_machine(standing_now: Standing, machine: str) -> Standing:
 def sentence(stands: Standing, origin: Origin | None) -> str:
     """The alerts in plain words: "3 alerts fire, 1 of them critical."."""
     if origin is not None and origin.heard_at is None:
-        return "Alerts are not known yet."
+        return say("Alerts are not known yet.")
+    silent = origin is not None and origin.error is not None
     count = len(stands.firing)
     critical = sum(line.severity == "critical" for line in stands.firing)
-    heard = "" if origin is None or origin.error is None else " when last heard"
     if not count:
-        return f"No alert {'fired' if heard else 'fires'}{heard}."
-    verb = "fired" if heard else "fires" if count == 1 else "fire"
-    fires = f"{count} alert{'' if count == 1 else 's'} {verb}{heard}"
+        return say("No alert fired when last heard.") if silent else say("No alert fires.")
+    fires = (
+        say_many(
+            "{count} alert fired when last heard", "{count} alerts fired when last heard", count
+        )
+        if silent
+        else say_many("{count} alert fires", "{count} alerts fire", count)
+    )
+    if not critical and count == 1:
+        return say("{alerts}.", alerts=fires)
     if not critical:
-        return f"{fires}, none of them critical." if count > 1 else f"{fires}."
+        return say("{alerts}, none of them critical.", alerts=fires)
     if critical == count:
-        return f"{fires}, {'critical' if count == 1 else 'all of them critical'}."
-    return f"{fires}, {critical} of them critical."
+        return say_many(
+            "{alerts}, critical.", "{alerts}, all of them critical.", count, alerts=fires
+        )
+    return say("{alerts}, {critical} of them critical.", alerts=fires, critical=critical)
 
 
 def beside(stands: Standing) -> str | None:
     """What else there is: "1 is acknowledged, 2 are kept quiet."; None: nothing."""
     known = sum(line.acknowledged_at is not None for line in stands.firing)
     parts = [
-        _are(known, "acknowledged"),
-        _are(len(stands.quiet), "kept quiet"),
-        _are(len(stands.pending), "not firing yet"),
+        (known, phrase("{count} is acknowledged"), phrase("{count} are acknowledged")),
+        (len(stands.quiet), phrase("{count} is kept quiet"), phrase("{count} are kept quiet")),
+        (
+            len(stands.pending),
+            phrase("{count} is not firing yet"),
+            phrase("{count} are not firing yet"),
+        ),
     ]
-    said = ", ".join(part for part in parts if part)
-    return f"{said}." if said else None
+    told = commas([say_many(one, many, count) for count, one, many in parts if count])
+    return say("{sentence}.", sentence=told) if told else None
 
 
 def past(known: PastAlert) -> PastLine:
@@ -180,9 +210,15 @@ def silence_sentence(lines: Sequence[SilenceLine]) -> str:
     """The silences in plain words: "2 silences hold, 1 is to come."."""
     coming = sum(line.starts_at is not None for line in lines)
     held = len(lines) - coming
-    holds = f"{held} silence holds" if held == 1 else f"{held} silences hold"
-    said = holds if held else "No silence holds"
-    return f"{said}, {_are(coming, 'to come')}." if coming else f"{said}."
+    holds = (
+        say_many("{count} silence holds", "{count} silences hold", held)
+        if held
+        else say("No silence holds")
+    )
+    if not coming:
+        return say("{sentence}.", sentence=holds)
+    more = say_many("{count} is to come", "{count} are to come", coming)
+    return say("{sentence}.", sentence=commas([holds, more]))
 
 
 def window_lines(
@@ -207,8 +243,24 @@ def window_lines(
 def _weekly(window: Window, zone: tzinfo | None) -> str:
     start = datetime.fromtimestamp(window.starts_at, zone).astimezone(zone)
     end = datetime.fromtimestamp(window.ends_at, zone).astimezone(zone)
-    until = f"{end:%H:%M}" if start.date() == end.date() else f"{end:%A %H:%M}"
-    return f"{start:%A}s {start:%H:%M} to {until} ({start.tzname()})"
+    begins, ends, clock = f"{start:%H:%M}", f"{end:%H:%M}", start.tzname()
+    day = _DAYS[start.weekday()]
+    if start.date() == end.date():
+        return say(
+            "every {day}, {begins} to {ends} ({clock})",
+            day=day,
+            begins=begins,
+            ends=ends,
+            clock=clock,
+        )
+    return say(
+        "every {day}, {begins} to {last_day}, {ends} ({clock})",
+        day=day,
+        begins=begins,
+        last_day=_DAYS[end.weekday()],
+        ends=ends,
+        clock=clock,
+    )
 
 
 def _line(
@@ -235,7 +287,3 @@ def _line(
 
 def _worst_first(alert: Alert) -> tuple[int, str, float, str]:
     return SEVERITIES.index(alert.severity), alert.rule, alert.since, alert.fingerprint
-
-
-def _are(count: int, what: str) -> str:
-    return f"{count} {'is' if count == 1 else 'are'} {what}" if count else ""

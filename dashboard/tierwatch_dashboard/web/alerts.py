@@ -17,7 +17,7 @@ from tierwatch_dashboard.alerts.rules import RULES
 from tierwatch_dashboard.app import services
 from tierwatch_dashboard.web import same_origin
 from tierwatch_dashboard.web.alert_board import board, stands
-from tierwatch_dashboard.web.alert_forms import FormError, Said, end_of, said
+from tierwatch_dashboard.web.alert_forms import FormError, Said, end_of, said, words_of
 from tierwatch_dashboard.web.alert_lines import Standing, beside, past, sentence
 
 bp = Blueprint("alerts", __name__, url_prefix="/alerts")
@@ -114,7 +114,7 @@ def acknowledge(fingerprint: str) -> AnyResponse:
         words = said(request.form, "note")
         board().acknowledge(fingerprint, who(words), words.words)
     except (FormError, BoardError) as error:
-        return _refuse(Refused(words=str(error), fingerprint=fingerprint, deed="acknowledge"))
+        return _refuse(Refused(words=words_of(error), fingerprint=fingerprint, deed="acknowledge"))
     return done(f"/alerts#a-{fingerprint}", words)
 
 
@@ -132,7 +132,7 @@ def silence(fingerprint: str) -> AnyResponse:
             comment=words.words,
         )
     except (FormError, BoardError) as error:
-        return _refuse(Refused(words=str(error), fingerprint=fingerprint, deed="silence"))
+        return _refuse(Refused(words=words_of(error), fingerprint=fingerprint, deed="silence"))
     return done(f"/alerts#a-{fingerprint}", words)
 
 
@@ -161,7 +161,7 @@ def _matchers_of(fingerprint: str) -> tuple[Matcher, ...]:
         if alert.fingerprint == fingerprint:
             pairs = sorted(labels_of(alert).items())
             return tuple(Matcher(name=n, value=v) for n, v in pairs if n != "severity")
-    raise BoardError("This alert is over already.")
+    raise BoardError(say("This alert is over already."))
 
 
 def _refuse(refused: Refused) -> Response:

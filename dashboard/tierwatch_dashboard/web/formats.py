@@ -9,11 +9,12 @@ from flask import Flask
 from markupsafe import Markup
 
 from tierwatch_agent.wording import gib
-from tierwatch_agent.words import capital
+from tierwatch_agent.words import capital, say
+from tierwatch_dashboard.web.alert_lines import SEVERITY_WORDS
 from tierwatch_dashboard.web.making import about, megapixels
 from tierwatch_dashboard.web.rows import STATE_WORDS
 
-UNKNOWN = "not known"
+UNKNOWN = say("not known")
 
 
 def percent(ratio: float | None) -> str:
@@ -57,6 +58,7 @@ FILTERS: dict[str, Callable[..., object]] = {
 
 def init_app(app: Flask) -> None:
     """Makes the filters known to the templates."""
-    for name, say in FILTERS.items():
-        app.add_template_filter(say, name)
+    for name, format_ in FILTERS.items():
+        app.add_template_filter(format_, name)
     app.add_template_global(STATE_WORDS.get, "state_word")
+    app.add_template_global(SEVERITY_WORDS.get, "severity_word")

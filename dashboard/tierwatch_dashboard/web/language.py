@@ -1,9 +1,9 @@
 """The viewer's language: chosen by a switch, else by the browser; how templates say words.
 
 A template writes ``{{ _("Tiers") }}`` for what is fixed and ``{{ say("{count} of {all}", ...) }}``
-where there are values. Words that came from elsewhere (a verdict's headline) are translated where
-they are put out. A catalogue is a ``.po`` file, read as it is: whoever edits one starts anew, and
-that is all.
+where there are values; a value may be markup: ``{{ say("began {when}", when=since|ago) }}``. Words
+that came from elsewhere (a verdict's headline) are translated where they are put out. A catalogue
+is a ``.po`` file, read as it is: whoever edits one starts anew, and that is all.
 """
 
 # Flask-Babel bears no types:
@@ -12,6 +12,7 @@ that is all.
 from __future__ import annotations
 
 import io
+import re
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -21,6 +22,7 @@ from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 from flask import Blueprint, Flask, Response, redirect, request
 from flask_babel import Babel, get_locale
+from markupsafe import Markup
 
 from tierwatch_agent.words import Words, say, say_many, translated
 from tierwatch_dashboard.web.same_origin import guard
@@ -30,6 +32,8 @@ LANGUAGES: dict[str, str] = {"en": "English", "ja": "日本語"}
 
 COOKIE = "language"
 _COOKIE_SECONDS = 365 * 86400
+
+_NAME = re.compile(r"\{(\w+)\}")
 
 TRANSLATIONS = Path(__file__).parent.parent / "translations"
 
@@ -106,4 +110,22 @@ def _text(words: str) -> str:
 
 
 def _said(value: object) -> object:
-    return spoken(value) if isinstance(value, Words) else value
+    if not isinstance(value, Words):
+        return value
+    return _marked(value) if _has_markup(value) else spoken(value)
+
+
+def _has_markup(words: Words) -> bool:
+    return any(
+        isinstance(value, Markup) or (isinstance(value, Words) and _has_markup(value))
+        for value in words.values.values()
+    )
+
+
+def _marked(words: Words) -> Markup:
+    """A sentence around markup: all of it that is none is escaped."""
+    names = {name: f"{{{name}}}" for name in words.values}
+    sentence = spoken(Words(words.template, names, words.many, words.number, words.shape))
+    parts = _NAME.split(sentence)
+    parts[1::2] = [_said(words.values[name]) for name in parts[1::2]]
+    return Markup("").join(parts)

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from flask import Blueprint, Response, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from tierwatch_agent.words import say
 from tierwatch_dashboard.alerts.board import BoardError
 from tierwatch_dashboard.alerts.matchers import LABELS, MatcherError, parse
 from tierwatch_dashboard.app import services
 from tierwatch_dashboard.web import same_origin
 from tierwatch_dashboard.web.alert_board import board
-from tierwatch_dashboard.web.alert_forms import FormError, Said, moment_in, said
+from tierwatch_dashboard.web.alert_forms import FormError, Said, moment_in, said, words_of
 from tierwatch_dashboard.web.alert_lines import silence_lines, silence_sentence, window_lines
 from tierwatch_dashboard.web.alerts import COOKIE, done, who
 
@@ -45,7 +46,7 @@ def add() -> AnyResponse:
             comment=words.words,
         )
     except (MatcherError, FormError, BoardError) as error:
-        return _refuse(str(error))
+        return _refuse(words_of(error))
     return done(PLACE, words)
 
 
@@ -55,7 +56,7 @@ def end(id_: str) -> AnyResponse:
     try:
         board().end_silence(id_)
     except BoardError as error:
-        return _refuse(str(error))
+        return _refuse(words_of(error))
     return done(PLACE, Said(by="", words=""))
 
 
@@ -75,7 +76,7 @@ def plan() -> AnyResponse:
             comment=words.words,
         )
     except (FormError, BoardError) as error:
-        return _refuse(str(error))
+        return _refuse(words_of(error))
     return done(PLACE, words)
 
 
@@ -85,7 +86,7 @@ def end_maintenance(id_: str) -> AnyResponse:
     try:
         board().end_window(id_)
     except BoardError as error:
-        return _refuse(str(error))
+        return _refuse(words_of(error))
     return done(PLACE, Said(by="", words=""))
 
 
@@ -93,14 +94,14 @@ def _span(form: Mapping[str, str]) -> tuple[float, float]:
     """When it begins, now where the form does not say, and when it ends."""
     starts_at, ends_at = moment_in(form, "starts"), moment_in(form, "ends")
     if ends_at is None:
-        raise FormError("Say when it ends.")
+        raise FormError(say("Say when it ends."))
     return services().now() if starts_at is None else starts_at, ends_at
 
 
 def _machine_in(form: Mapping[str, str]) -> str:
     machine = form.get("machine", "")
     if services().state.view(machine) is None:
-        raise FormError(f"The inventory has no machine “{machine}”.")
+        raise FormError(say("The inventory has no machine “{machine}”.", machine=machine))
     return machine
 
 
