@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # What the tests need of the system: a C compiler (the fake driver), Prometheus, Alertmanager,
-# Chromium and a font with Japanese for it.
+# VictoriaMetrics, Chromium and a font with Japanese for it.
 set -euo pipefail
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
 command -v prometheus-alertmanager >/dev/null || missing+=(prometheus-alertmanager)
+command -v victoria-metrics >/dev/null || missing+=(victoria-metrics)
 command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
 [ -n "$(fc-list :lang=ja family 2>/dev/null)" ] || missing+=(fonts-ipafont-gothic)
 [ ${#missing[@]} -eq 0 ] && exit 0

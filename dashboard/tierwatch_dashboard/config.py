@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 import platformdirs
 
-from tierwatch_dashboard.fleet import SOURCES
+from tierwatch_dashboard.fleet import SOURCES, promql_settings
+from tierwatch_dashboard.fleet.promql_settings import PromqlSettings
 from tierwatch_dashboard.toml_table import Table
 
 if sys.version_info >= (3, 11):
@@ -33,6 +34,8 @@ ENVIRONMENT = {
     "database": "TIERWATCH_DATABASE",
     "poll_interval": "TIERWATCH_POLL_INTERVAL",
     "fleet.source": "TIERWATCH_FLEET_SOURCE",
+    "fleet.url": "TIERWATCH_FLEET_URL",
+    "fleet.bearer_file": "TIERWATCH_FLEET_BEARER_FILE",
     "log_format": "TIERWATCH_LOG_FORMAT",
 }
 """Setting to the environment variable that sets it; ``TIERWATCH_CONFIG`` names the file."""
@@ -62,6 +65,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     poll_interval_seconds: float = 5.0
     fleet_source: str = "polling"
     """A name of ``fleet.SOURCES``."""
+    engine: PromqlSettings | None = None
+    """Where fleet and history are read from, where that is no agent; None: from the agents."""
     log_format: str = "text"
     """``text`` or ``json``."""
 
@@ -105,13 +110,19 @@ def load(
 ) -> Config:
     """The settings in force; ConfigError says what is wrong, and where."""
     settings: dict[str, Any] = {"database": _database("tierwatch.db", file.parent)}
-    settings |= _settings(_written(file), file.parent)
+    written = _written(file)
+    tables = [(written, file.parent)]
     for key, variable in ENVIRONMENT.items():
         if variable in environment:
-            settings |= _settings(_alone(key, environment[variable], variable), Path())
+            tables.append((_alone(key, environment[variable], variable), Path()))
     for key, flag in flags.items():
         if flag is not None:
-            settings |= _settings(_alone(key, flag, f"--{key.replace('_', '-')}"), Path())
+            tables.append((_alone(key, flag, f"--{key.replace('_', '-')}"), Path()))
+    engine: dict[str, Any] = {}
+    for table, folder in tables:
+        settings |= _settings(table, folder)
+        engine |= promql_settings.given(table.table("fleet"), folder)
+    settings["engine"] = _engine(settings.get("fleet_source"), engine, written)
     return Config(file=file, **settings)
 
 
@@ -152,11 +163,21 @@ def _alone(key: str, value: str, origin: str) -> Table:
     return Table({outer: {inner: value} if dot else value}, origin, ConfigError)
 
 
+def _engine(source: str | None, found: dict[str, Any], written: Table) -> PromqlSettings | None:
+    """What ``source = "prometheus"`` needs, and nothing else may have."""
+    fleet = written.table("fleet")
+    if source == "prometheus":
+        return promql_settings.whole(found, fleet.wrong)
+    if found:
+        raise fleet.wrong(f'{next(iter(found))} is for source = "prometheus": add that line')
+    return None
+
+
 def _settings(table: Table, folder: Path) -> dict[str, Any]:
     """What a table sets. A database's bare path counts from ``folder``."""
     table.only(("listen", "database", "poll_interval", "fleet", "log_format"))
     fleet = table.table("fleet")
-    fleet.only(("source",))
+    fleet.only(("source", *promql_settings.KEYS))
     listen = table.text("listen", DEFAULT_LISTEN)
     if listen is not None:
         try:

@@ -18,6 +18,7 @@ from tierwatch_dashboard.config import (
 )
 
 Load = Callable[..., Config]
+_FLEET = '[dashboard.fleet]\nsource = "prometheus"\n'
 
 
 @pytest.fixture
@@ -83,7 +84,24 @@ def test_a_database_counts_from_the_file_that_names_it(
         ('[dashboard]\nlistens = "x"', 'tierwatch.toml: dashboard: "listens" is not known here. '
          "Did you mean listen?"),
         ('[dashboard]\nfleet.kind = "x"', 'dashboard: fleet: "kind" is not known here'),
-        ('[dashboard]\nfleet.source = "prom"', 'dashboard: fleet: source is "polling", not "prom"'),
+        ('[dashboard]\nfleet.source = "prom"', 'source is "polling" or "prometheus", not "prom"'),
+        (_FLEET, 'source = "prometheus" needs its address: add url = "http://prometheus:9090"'),
+        (f'{_FLEET}url = "prometheus:9090"', 'url is "prometheus:9090", which is no address such'),
+        (f'{_FLEET}url = "http://x/?a=b"', "which is no address such as http://prometheus:9090"),
+        (f'{_FLEET}url = "http://a:b@x"', "url holds a user; write user and password_file"),
+        (f'{_FLEET}url = "http://x"\nuser = "a"', "user and password go together; add password"),
+        (f'{_FLEET}url = "http://x"\npassword = "a"', "user and password go together; add user"),
+        (
+            f'{_FLEET}url = "http://x"\nuser = "a"\npassword = "b"\nbearer = "c"',
+            "user and bearer both sign in; leave one out",
+        ),
+        (f'{_FLEET}url = "http://x"\nbearer_file = "gone"', "gone cannot be read: No such file"),
+        (f'{_FLEET}url = "https://x"\nkey_file = "tierwatch.toml"', "add cert_file"),
+        (f'{_FLEET}url = "http://x"\nca_file = "tierwatch.toml"', "ca_file is for TLS"),
+        (f'{_FLEET}url = "http://x"\nheaders = {{ "a b" = "c" }}', 'headers: "a b" is no header'),
+        (f'{_FLEET}url = "http://x"\nmapping = "dcmg"', "Did you mean dcgm?"),
+        (f'{_FLEET}url = "http://x"\ntimeout = "1h"', "timeout is 3600 s; it must be from"),
+        ('[dashboard.fleet]\nurl = "http://x"', 'url is for source = "prometheus": add that line'),
         ('[dashboard]\npoll_interval = "5"', 'poll_interval is "5", which is no length of time; '
          'write it as "90s"'),
         ('[dashboard]\npoll_interval = "0s"', "poll_interval is 0 s; it must be from 0.2s to 5m"),
@@ -143,3 +161,37 @@ def test_no_file_says_where_it_looked_and_what_to_write(tmp_path: Path) -> None:
 )
 def test_only_loopback_is_this_machine_s_alone(host: str, alone: bool) -> None:
     assert is_loopback(host) is alone
+
+
+def test_an_engine_s_settings_stand_beside_its_source(load_text: Load, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n", encoding="utf-8")
+    config = load_text(
+        _FLEET
+        + """
+        url = "https://mimir/prometheus/"
+        mapping = "dcgm"
+        bearer_file = "token"
+        ca_file = "tierwatch.toml"
+        headers = { "X-Scope-OrgID" = "studio" }
+        timeout = "10s"
+        """
+    )
+    assert config.fleet_source == "prometheus"
+    engine = config.engine
+    assert engine is not None
+    assert engine.url == "https://mimir/prometheus"
+    assert engine.mapping == "dcgm"
+    assert engine.bearer_file == tmp_path / "token"
+    assert engine.headers == {"X-Scope-OrgID": "studio"}
+    assert engine.timeout_seconds == 10
+
+
+def test_the_environment_can_name_the_engine_alone(load_text: Load) -> None:
+    environment = {
+        "TIERWATCH_FLEET_SOURCE": "prometheus",
+        "TIERWATCH_FLEET_URL": "http://metrics:8428",
+    }
+    config = load_text('[dashboard.fleet]\nmapping = "dcgm"', environment)
+    engine = config.engine
+    assert engine is not None
+    assert (engine.url, engine.mapping) == ("http://metrics:8428", "dcgm")

@@ -15,6 +15,7 @@ from tierwatch_agent.snapshot import MachineSnapshot
 
 SOURCES: dict[str, str] = {
     "polling": "tierwatch_dashboard.fleet.polling:PollingFleet",
+    "prometheus": "tierwatch_dashboard.fleet.prometheus:PrometheusFleet",
 }
 """Name to ``module:Class``."""
 

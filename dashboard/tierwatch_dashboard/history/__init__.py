@@ -9,8 +9,13 @@ import msgspec
 
 STORES: dict[str, str] = {
     "sqlite": "tierwatch_dashboard.history.sqlite:SqliteHistory",
+    "prometheus": "tierwatch_dashboard.history.prometheus:PrometheusHistory",
 }
 """Name to ``module:Class``."""
+
+
+class HistoryError(Exception):
+    """The past cannot be read; the text says why."""
 
 
 class GpuPoint(msgspec.Struct, frozen=True, kw_only=True):

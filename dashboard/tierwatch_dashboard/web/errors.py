@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from tierwatch_agent.words import english, say
 from tierwatch_dashboard.database import DatabaseError
+from tierwatch_dashboard.history import HistoryError
 
 TITLES: dict[int, str] = {
     400: say("This address asks for what cannot be"),
@@ -31,6 +32,7 @@ def init_app(app: Flask) -> None:
     """Answers every HTTP error in words: a page, or JSON below ``/api/``."""
     app.register_error_handler(HTTPException, _say)
     app.register_error_handler(DatabaseError, _say_database)
+    app.register_error_handler(HistoryError, _say_history)
 
 
 def _say(error: HTTPException) -> Response:
@@ -47,3 +49,7 @@ def _say(error: HTTPException) -> Response:
 
 def _say_database(error: DatabaseError) -> Response:
     return _say(ServiceUnavailable(say("The database gives no answer: {error}", error=error)))
+
+
+def _say_history(error: HistoryError) -> Response:
+    return _say(ServiceUnavailable(error.args[0]))
