@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import logging
 import os
 import sys
 import threading
 import time
-from typing import cast
 
 import msgspec
 from cheroot import wsgi
@@ -21,10 +19,9 @@ from tierwatch_dashboard.app import Services, create_app
 from tierwatch_dashboard.audit import AuditLog
 from tierwatch_dashboard.config import Config, ConfigError, address, is_loopback
 from tierwatch_dashboard.database import DatabaseError, open_database
-from tierwatch_dashboard.fleet import SOURCES, FleetSource, Reading
+from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.fleet.state import FleetState
 from tierwatch_dashboard.history.jobs import JobStore
-from tierwatch_dashboard.history.sqlite import SqliteHistory
 from tierwatch_dashboard.history.verdicts import VerdictStore
 from tierwatch_dashboard.inventory import Inventory, InventoryError
 from tierwatch_dashboard.inventory_change import Change
@@ -32,6 +29,7 @@ from tierwatch_dashboard.inventory_file import InventoryFile
 from tierwatch_dashboard.last_hour import LastHour
 from tierwatch_dashboard.recording import Recorder
 from tierwatch_dashboard.scheduler import Background, Job
+from tierwatch_dashboard.sources import open_sources
 from tierwatch_dashboard.verdict import Memory
 
 _log = logging.getLogger(__name__)
@@ -56,10 +54,13 @@ class Dashboard:
             raise ConfigError(str(error)) from error
         self._audit = AuditLog(engine)
         self._inventory_file.listen(self._write_down)
-        self._history = SqliteHistory(engine)
+        self._database = engine
         self._verdicts = VerdictStore(engine)
         self._jobs = JobStore(engine)
         self._last_hour = LastHour(self._jobs, time.time)
+        self._fleet, self._history, self._recorded = open_sources(
+            config, engine, lambda: self._inventory_file.current.machines, self._deliver
+        )
         self._recorder = Recorder(
             self._history.append, self._verdicts.append_changes, self._jobs.append
         )
@@ -69,7 +70,6 @@ class Dashboard:
             memories=self._load_memories(),
             on_change=self._recorder.take_change,
         )
-        self._fleet = self._fleet_source(config)
         self._alerting = Alerting(
             engine,
             self._state.views,
@@ -123,22 +123,12 @@ class Dashboard:
     def close(self) -> None:
         """Lets go of the database; all there is to do for one that never started."""
         self._history.close()
-
-    def _fleet_source(self, config: Config) -> FleetSource:
-        module, _, name = SOURCES[config.fleet_source].partition(":")
-        source = getattr(importlib.import_module(module), name)
-        return cast(
-            FleetSource,
-            source(
-                lambda: self._inventory_file.current.machines,
-                self._deliver,
-                interval=config.poll_interval_seconds,
-            ),
-        )
+        self._database.dispose()
 
     def _deliver(self, reading: Reading) -> None:
         self._state.receive(reading)
-        self._recorder.take(reading)
+        if self._recorded:
+            self._recorder.take(reading)
 
     def _write_down(self, inventory: Inventory, by: str | None, change: Change | None) -> None:
         try:
