@@ -8,30 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import make_server
 
 from tests.dashboard.doubles import Alerts, Studio
 from tests.dashboard.firing import at_risk, below, down, hold, stalled
 from tests.dashboard.studio import NOW
-from tests.end_to_end.browser import launch
+from tests.end_to_end.browser import PATIENCE
 from tierwatch_dashboard.alerts.matchers import parse
 from tierwatch_dashboard.alerts.store import AlertStore
 from tierwatch_dashboard.app import create_app
 from tierwatch_dashboard.database import open_database
 
 pytestmark = pytest.mark.slow
-
-PATIENCE = 15_000
-"""Milliseconds that a change may take to be seen on a busy machine."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -120,7 +109,7 @@ def test_an_alert_is_acknowledged_by_keyboard_alone(
     page: Page, address: str, store: AlertStore
 ) -> None:
     page.goto(f"{address}/alerts")
-    target = page.get_by_text("Acknowledge MachineDown of render-07")
+    target = page.get_by_text("Acknowledge: MachineDown, render-07")
     for _ in range(60):
         if target.evaluate("e => e === document.activeElement"):
             break
@@ -201,13 +190,13 @@ def test_nothing_moves_while_nothing_changes(page: Page, address: str) -> None:
 def test_an_end_is_meant_in_the_viewer_s_zone(page: Page, address: str, store: AlertStore) -> None:
     page.goto(f"{address}/alerts")
     row = page.locator(f"#a-{stalled().fingerprint}")
-    row.get_by_text("Silence GenerationJobStalledOnVram").click()
+    row.get_by_text("Silence: GenerationJobStalledOnVram").click()
     row.get_by_label("until tomorrow, 08:00").check()
     row.get_by_role("button", name="Silence this alert").click()
     expect(row).to_contain_text("Silenced until 26 Nov, 08:00")
 
     row = page.locator(f"#a-{at_risk().fingerprint}")
-    row.get_by_text("Silence MachineAtRisk").click()
+    row.get_by_text("Silence: MachineAtRisk").click()
     row.get_by_label("until a time of your choice").check()
     row.get_by_label("Ends").fill("2026-11-25T12:30")
     row.get_by_role("button", name="Silence this alert").click()
@@ -222,7 +211,7 @@ def test_without_a_script_an_alert_is_silenced_in_utc(
     page = opened(browser, [], script=False)
     page.goto(f"{address}/alerts")
     row = page.locator(f"#a-{at_risk().fingerprint}")
-    row.get_by_text("Silence MachineAtRisk").click()
+    row.get_by_text("Silence: MachineAtRisk").click()
     row.get_by_label("until tomorrow, 08:00 UTC").check()
     row.get_by_role("button", name="Silence this alert").click()
     expect(row).to_contain_text("Silenced until 2026-11-25 08:00 UTC")
@@ -231,7 +220,8 @@ def test_without_a_script_an_alert_is_silenced_in_utc(
 
 def test_a_silence_is_made_and_ended_by_matchers(page: Page, address: str) -> None:
     page.goto(f"{address}/alerts/silences")
-    form = page.get_by_role("region", name="Silence something")
+    page.get_by_text("Silence by labels").click()
+    form = page.locator("details[open]")
     form.get_by_label("What, by its labels").fill('machin="render-03"')
     form.get_by_label("Ends").fill("2026-11-26T12:30")
     form.get_by_role("button", name="Silence").click()

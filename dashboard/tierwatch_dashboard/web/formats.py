@@ -37,6 +37,11 @@ def ago(at: float) -> Markup:
     return _time(at, "ago")
 
 
+def code(text: str) -> Markup:
+    """What stands in a sentence as it is to be typed."""
+    return Markup("<code>{}</code>").format(text)
+
+
 def _time(at: float, said: str) -> Markup:
     utc = datetime.fromtimestamp(int(at), timezone.utc)
     return Markup('<time datetime="{}" data-said="{}">{}</time>').format(
@@ -60,5 +65,6 @@ def init_app(app: Flask) -> None:
     """Makes the filters known to the templates."""
     for name, format_ in FILTERS.items():
         app.add_template_filter(format_, name)
+    app.add_template_global(code, "code")
     app.add_template_global(STATE_WORDS.get, "state_word")
     app.add_template_global(SEVERITY_WORDS.get, "severity_word")
