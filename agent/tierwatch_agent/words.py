@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, Protocol
 
 import msgspec
@@ -90,7 +91,9 @@ def phrase(template: str) -> str:
 
 def known(text: str) -> str:
     """A sentence without values that came from elsewhere: it is known again by its English."""
-    return Words(text, {}) if text and "{" not in text else text
+    if isinstance(text, Words) or not text or "{" in text:
+        return text
+    return Words(text, {})
 
 
 def say(template: str, /, **values: object) -> Words:
@@ -193,16 +196,26 @@ def _unpacked(packed: Packed, depth: int) -> Words:
 def _filled(
     template: str, values: Mapping[str, object], shape: Shape, catalogue: Catalogue | None = None
 ) -> str:
-    def put(found: re.Match[str]) -> str:
-        value = values[found[1]]
-        if not isinstance(value, Words):
-            return str(value)
-        if shape and not found.start():
-            value = _reshaped(value, shape)
-        return str(value) if catalogue is None else translated(value, catalogue)
+    form, names = _form(template)
+    parts = [values[name] for name in names]
+    if catalogue is not None:
+        parts = [translated(part, catalogue) if isinstance(part, Words) else part for part in parts]
+    if not shape:
+        return form % tuple(parts)
+    if not form.startswith("%s"):
+        return _shaped(form % tuple(parts), shape)
+    # A sentence that begins with a value begins as that does: a name keeps its letters.
+    first = values[names[0]]
+    if isinstance(first, Words):
+        first = _reshaped(first, shape)
+        parts[0] = first if catalogue is None else translated(first, catalogue)
+    return form % tuple(parts)
 
-    made = _NAME.sub(put, template)
-    return made if not shape or template.startswith("{") else _shaped(made, shape)
+
+@lru_cache(maxsize=4096)
+def _form(template: str) -> tuple[str, tuple[str, ...]]:
+    """A template as ``%`` fills it, and the names of its values in their order."""
+    return _NAME.sub("%s", template.replace("%", "%%")), tuple(_NAME.findall(template))
 
 
 def _linked(parts: Sequence[str], link: Callable[[str, str], Words]) -> str:

@@ -9,6 +9,7 @@ import msgspec
 
 from tierwatch_agent.snapshot import GpuSample
 from tierwatch_agent.tiers import Tier, can_serve, could_serve
+from tierwatch_agent.words import say
 from tierwatch_dashboard.assignment import Slot
 from tierwatch_dashboard.causes import Blame, Cause, blame
 from tierwatch_dashboard.fitness import Fit, assess, available_bytes, is_lower_bound
@@ -158,8 +159,10 @@ def _wait(fit: Fit, state: State, spells: Spells, policy: Policy, now: float) ->
         if held is None or held.relief_since is None:
             return None
         seconds, needed = now - held.relief_since, policy.clear_for_seconds
-    so_far = f"for {roughly(seconds)}" if seconds >= 1 else "as of now"
-    return f"{so_far}, counts after {roughly(needed)}"
+    if seconds < 1:
+        return say("as of now, counts after {needed}", needed=roughly(needed))
+    so_far = roughly(seconds)
+    return say("for {so_far}, counts after {needed}", so_far=so_far, needed=roughly(needed))
 
 
 def _name(tier: Tier | None) -> str | None:

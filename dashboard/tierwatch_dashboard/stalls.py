@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from tierwatch_agent.snapshot import (
     GpuSample,
     MachineSnapshot,
@@ -17,34 +19,37 @@ from tierwatch_agent.snapshot import (
     StallCause,
     others,
 )
-from tierwatch_agent.wording import gib, process
-from tierwatch_dashboard.reasons import sentence
+from tierwatch_agent.wording import chief_evidence, gib, process
+from tierwatch_agent.words import capital, phrase, say, unpack
+from tierwatch_dashboard.reasons import because, sentence
 from tierwatch_dashboard.servers import REPORTED, in_words
 
 _SAID: dict[StallCause, str] = {
-    "vram": "{job} does not move",
+    "vram": phrase("{job} does not move"),
     "oom": "{name}",
-    "spill": "{job} crawls",
-    "hang": "{job} does not move",
-    "unresponsive": "{name} does not answer while its job runs",
-    "gpu": "{job} is held up by its GPU",
+    "spill": phrase("{job} crawls"),
+    "hang": phrase("{job} does not move"),
+    "unresponsive": phrase("{name} does not answer while its job runs"),
+    "gpu": phrase("{job} is held up by its GPU"),
 }
 _CAUSES: dict[StallCause, str] = {
-    "vram": "Its GPU has no VRAM left for it to go on with.",
-    "oom": "It stopped: it asked for more VRAM than there was.",
-    "spill": "Its memory overflows into the system's RAM, which is many times slower.",
-    "hang": "It is not short of VRAM: the program itself is stuck.",
-    "unresponsive": "Its process lives, but what asks it gets no answer.",
-    "gpu": "The program is not at fault: what it runs on is.",
+    "vram": phrase("Its GPU has no VRAM left for it to go on with."),
+    "oom": phrase("It stopped: it asked for more VRAM than there was."),
+    "spill": phrase("Its memory overflows into the system's RAM, which is many times slower."),
+    "hang": phrase("It is not short of VRAM: the program itself is stuck."),
+    "unresponsive": phrase("Its process lives, but what asks it gets no answer."),
+    "gpu": phrase("The program is not at fault: what it runs on is."),
 }
-_SMALLER = "Lower the resolution or the batch, or take a smaller model."
+_SMALLER = phrase("Lower the resolution or the batch, or take a smaller model.")
 _REMEDIES: dict[StallCause, str] = {
     "vram": _SMALLER,
     "oom": _SMALLER,
     "spill": _SMALLER,
-    "hang": "Interrupt the job; where that does nothing, restart {name}.",
-    "unresponsive": "Restart {name}.",
-    "gpu": "Look at the GPU: its cooling, its power, its seat; if it is lost, restart the machine.",
+    "hang": phrase("Interrupt the job; where that does nothing, restart {name}."),
+    "unresponsive": phrase("Restart {name}."),
+    "gpu": phrase(
+        "Look at the GPU: its cooling, its power, its seat; if it is lost, restart the machine."
+    ),
 }
 _MEMORY: frozenset[StallCause] = frozenset({"vram", "oom", "spill"})
 
@@ -58,43 +63,73 @@ def stalled(snapshot: MachineSnapshot) -> tuple[str | None, tuple[str, ...]]:
     if not found:
         return None, ()
     first, server = found[0]
-    headline = f"{_said(first, server, snapshot)}: {first.evidence.partition('; ')[0]}"
-    rest = first.evidence.partition("; ")[2]
+    chief, rest = chief_evidence(first.evidence)
+    headline = because(_said(first, server, snapshot), chief)
     told = [sentence(rest)] if rest else []
     told += _advice(first, server, snapshot)
     for stall, server in found[1:]:
-        told.append(sentence(f"{_said(stall, server, snapshot)}: {stall.evidence}"))
+        told.append(sentence(because(_said(stall, server, snapshot), stall.evidence)))
         told += _advice(stall, server, snapshot)
     return headline, tuple(told)
+
+
+def told(snapshot: MachineSnapshot) -> MachineSnapshot:
+    """A snapshot as an agent sends it, with what its stalls are judged by as words.
+
+    Those that are not the English that comes with them are none.
+    """
+    if all(server.stall is None or server.stall.said is None for server in snapshot.servers):
+        return snapshot
+    servers = tuple(map(_told, snapshot.servers))
+    return msgspec.structs.replace(snapshot, servers=servers)
 
 
 def servers_down(snapshot: MachineSnapshot) -> tuple[str, ...]:
     """The generation servers that do not answer, those left out that stall by it: clauses."""
     return tuple(
-        f"{in_words(server, snapshot.servers)} does not answer"
-        f"{f': {server.reason}' if server.reason else ''}"
+        because(
+            say("{server} does not answer", server=in_words(server, snapshot.servers)),
+            server.reason,
+        )
         for server in snapshot.servers
         if server.state == "down" and server.stall is None
     )
 
 
+def _told(server: ServerSample) -> ServerSample:
+    stall = server.stall
+    if stall is None or stall.said is None:
+        return server
+    try:
+        words = unpack(stall.said)
+    except ValueError:
+        return server
+    if words != stall.evidence:
+        return server
+    return msgspec.structs.replace(server, stall=msgspec.structs.replace(stall, evidence=words))
+
+
 def _said(stall: Stall, server: ServerSample, snapshot: MachineSnapshot) -> str:
     name = in_words(server, snapshot.servers)
-    job = "A reported job" if server.kind == REPORTED else f"{name}'s job"
-    said = _SAID[stall.cause].format(name=name, job=job)
-    return said[:1].upper() + said[1:]
+    reported = server.kind == REPORTED
+    job = say("a reported job") if reported else say("{server}'s job", server=name)
+    return capital(say(_SAID[stall.cause], name=name, job=job))
 
 
 def _advice(stall: Stall, server: ServerSample, snapshot: MachineSnapshot) -> Iterator[str]:
     """The cause in words, and what would help."""
-    yield _CAUSES[stall.cause]
+    yield say(_CAUSES[stall.cause])
     gpu = next((g for g in snapshot.gpus if g.uuid in server.gpus[:1]), None)
     if stall.cause in _MEMORY and gpu is not None and (holder := _foreign(gpu)):
-        yield (
-            f"Ending {process(holder)} would free {gib(holder.vram_bytes or 0)} of GPU {gpu.index}."
+        yield say(
+            "Ending {who} would free {size} of GPU {gpu}.",
+            who=process(holder),
+            size=gib(holder.vram_bytes or 0),
+            gpu=gpu.index,
         )
-    name = "the script" if server.kind == REPORTED else in_words(server, snapshot.servers)
-    yield _REMEDIES[stall.cause].format(name=name)
+    reported = server.kind == REPORTED
+    name = say("the script") if reported else in_words(server, snapshot.servers)
+    yield say(_REMEDIES[stall.cause], name=name)
 
 
 def _foreign(gpu: GpuSample) -> Process | None:

@@ -31,6 +31,7 @@ import msgspec
 
 from tierwatch_agent.snapshot import MachineSnapshot
 from tierwatch_agent.tiers import Tier, ladder
+from tierwatch_agent.words import capital, inside, say, semicolons
 from tierwatch_dashboard.assignment import Slot, slots
 from tierwatch_dashboard.causes import Cause
 from tierwatch_dashboard.gpu_verdict import (
@@ -43,7 +44,7 @@ from tierwatch_dashboard.gpu_verdict import (
     serves,
 )
 from tierwatch_dashboard.inventory import Inventory, Machine, Policy
-from tierwatch_dashboard.reasons import roughly, sentence, silence, sources_down
+from tierwatch_dashboard.reasons import because, roughly, sentence, silence, sources_down
 from tierwatch_dashboard.stalls import servers_down, stalled
 
 __all__ = ["WORST_FIRST", "GpuVerdict", "Memory", "State", "Verdict", "judge"]
@@ -124,17 +125,17 @@ def judge(
         verdict = _down(machine, inventory, snapshot, memory, error, now)
         spells = _settled(spells, policy, now)
     elif snapshot is None or heard_at is None:
-        why = "Not heard yet since the dashboard started"
-        verdict = _held(machine, memory, f"{why}: {error}" if error else why, may_be_down=True)
+        why = because(say("Not heard yet since the dashboard started"), error)
+        verdict = _held(machine, memory, why, may_be_down=True)
     elif _is_starting(snapshot, policy):
-        verdict = _held(machine, memory, "Its agent has just started: no figures yet")
+        verdict = _held(machine, memory, say("Its agent has just started: no figures yet"))
     else:
         verdict, spells = _heard(machine, inventory, snapshot, memory, now)
         if silent >= policy.stale_after_seconds:
-            old = f"last heard {roughly(silent)} ago{f': {error}' if error else ''}"
+            old = because(say("last heard {span} ago", span=roughly(silent)), error)
             verdict = msgspec.structs.replace(verdict, reasons=(sentence(old), *verdict.reasons))
     if machine.maintenance:
-        headline = f"In maintenance; {_inside(verdict.headline)}"
+        headline = say("In maintenance; {state}", state=inside(verdict.headline))
         verdict = msgspec.structs.replace(
             verdict, state="maintenance", headline=headline, cause=None, culprit=None
         )
@@ -159,7 +160,13 @@ def _resumed(
     """The memory brought to this moment, with the watch begun anew where it was interrupted."""
     if memory is None:
         state: State = "at_risk" if _is_assigned(machine) else "unassigned"
-        memory = Memory(state=state, since=now, judged_at=now, watching_since=now)
+        memory = Memory(
+            state=state,
+            since=now,
+            judged_at=now,
+            watching_since=now,
+            cause="unknown" if state == "at_risk" else None,
+        )
     away = not 0 <= now - memory.judged_at <= WATCH_GAP_SECONDS
     restarted = heard_at is None and memory.heard
     return msgspec.structs.replace(
@@ -216,14 +223,15 @@ def _down(
     now: float,
 ) -> Verdict:
     """No fresh snapshot: what it serves is not known, only what its cards could."""
-    words = sentence(silence(memory.heard_at, error, now))
+    words = silence(memory.heard_at, error, now)
+    look = say("Is the machine on, and does tierwatch-agent run at {url}?", url=machine.url)
     gpus = tuple(_silent_gpu(slot, inventory) for slot in slots(machine, inventory, snapshot))
     return Verdict(
         machine=machine.id,
         state="down",
         since=now,
-        headline=words.removesuffix("."),
-        reasons=(words, f"Is the machine on, and does tierwatch-agent run at {machine.url}?"),
+        headline=capital(words),
+        reasons=(sentence(words), look),
         tier=machine.tier,
         could_serve=_highest(inventory.tiers, (gpu.could_serve for gpu in gpus)),
         cause="down",
@@ -265,7 +273,7 @@ def _heard(
     told = sorted(duties, key=lambda duty: (duty is not deciding, _order(duty)))
     reasons = list(dict.fromkeys(reason for duty in told for reason in duty.verdict.reasons))
     down = [clause for clause in sources_down(snapshot) if not _is_told(clause, reasons)]
-    reasons += [f"The agent lacks a source: {clause}." for clause in down]
+    reasons += [say("The agent lacks a source: {source}.", source=clause) for clause in down]
     silent = servers_down(snapshot)
     stall, why = stalled(snapshot)
     reasons = [*why, *reasons, *map(sentence, silent)]
@@ -273,16 +281,16 @@ def _heard(
     can = _highest(inventory.tiers, (verdict.can_serve for verdict in verdicts))
     state: State = deciding.verdict.state if deciding else "unassigned"
     cause = deciding.verdict.cause if deciding else None
-    headline = deciding.headline if deciding else "Not assigned to a tier"
+    headline = deciding.headline if deciding else say("Not assigned to a tier")
     if deciding is None and can:
-        headline += f"; can serve {can} now"
+        headline = semicolons((headline, say("can serve {tier} now", tier=can)))
     if state == "ok" and (down or silent):
-        lack = f"the agent lacks a source: {down[0]}" if down else silent[0]
-        state, headline, cause = "at_risk", f"{headline}; {lack}", "unknown"
+        lack = say("the agent lacks a source: {source}", source=down[0]) if down else silent[0]
+        state, headline, cause = "at_risk", semicolons((headline, lack)), "unknown"
     if stall and deciding:
         state, headline, cause = "stalled", stall, "stall"
     elif stall:
-        headline += f"; {_inside(stall)}"
+        headline = semicolons((headline, inside(stall)))
     return Verdict(
         machine=machine.id,
         state=state,
@@ -296,13 +304,6 @@ def _heard(
         culprit=deciding.verdict.culprit if deciding and cause == deciding.verdict.cause else None,
         gpus=tuple(verdict for verdict in verdicts if verdict.gpu),
     ), spells
-
-
-def _inside(words: str) -> str:
-    """A sentence's words within another sentence: names keep their capitals."""
-    first = words.partition(" ")[0]
-    is_name = any(sign.isupper() or sign.isdigit() for sign in first[1:])
-    return words if is_name else words[:1].lower() + words[1:]
 
 
 def _is_told(clause: str, reasons: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from tests.dashboard.watch import MIB, START, Watch, card, machine, process, snapshot
 from tierwatch_agent.snapshot import GpuMemory, GpuSample, SourceState
 from tierwatch_agent.tiers import Tier
+from tierwatch_agent.words import english
 from tierwatch_dashboard.inventory import Inventory, Policy
 from tierwatch_dashboard.verdict import Verdict
 
@@ -490,4 +491,5 @@ def test_an_agent_that_has_just_started_gets_time_for_its_first_figures() -> Non
 
 def test_every_state_of_a_verdict_and_its_gpus_is_serialisable() -> None:
     verdict = Watch().see(GAME, card(8188, index="1"))
-    assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict) == verdict
+    document = msgspec.json.encode(verdict, enc_hook=english)
+    assert msgspec.json.decode(document, type=Verdict) == verdict

@@ -9,15 +9,19 @@ import aiohttp
 import msgspec
 
 from tierwatch_agent.snapshot import SCHEMA, MachineSnapshot, SnapshotError, decode
+from tierwatch_agent.words import say
+from tierwatch_dashboard.stalls import told
 
 MAX_BYTES = 8 * 2**20
 """A snapshot is some tens of KiB; what is larger than this is something else."""
 
-_STRANGER = "answers, but not as a Tierwatch agent: "
-
 
 class AgentError(Exception):
     """An agent gave no snapshot; the text says why and, where it is known, the mend."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.words = words
 
 
 class _Peek(msgspec.Struct):
@@ -44,40 +48,63 @@ def explain(error: BaseException, url: str, timeout: aiohttp.ClientTimeout) -> s
     where = url.split("://", 1)[-1].rstrip("/")
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return (
-                f"no connection to {where} within {timeout.connect or 0:g} s: "
-                "is the machine on, and does its firewall let the port through?"
+            return say(
+                "no connection to {where} within {seconds} s: is the machine on, and does its "
+                "firewall let the port through?",
+                where=where,
+                seconds=f"{timeout.connect or 0:g}",
             )
         case asyncio.TimeoutError():
-            return f"no whole answer from {where} within {timeout.total or 0:g} s"
+            seconds = f"{timeout.total or 0:g}"
+            return say(
+                "no whole answer from {where} within {seconds} s", where=where, seconds=seconds
+            )
         case aiohttp.ClientConnectorDNSError():
-            return f"cannot find {error.host}: no address is known for this name"
+            return say("cannot find {host}: no address is known for this name", host=error.host)
         case aiohttp.ClientConnectorCertificateError():
-            return f"the TLS certificate of {where} is not trusted: {error.certificate_error}"
+            return say(
+                "the TLS certificate of {where} is not trusted: {why}",
+                where=where,
+                why=error.certificate_error,
+            )
         case aiohttp.ClientSSLError() | ssl.SSLError():
-            return f"no TLS with {where}: does its agent speak http, not https? ({error})"
+            return say(
+                "no TLS with {where}: does its agent speak http, not https? ({why})",
+                where=where,
+                why=error,
+            )
         case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
-            return f"connection refused: is the agent running on {where}?"
+            return say("connection refused: is the agent running on {where}?", where=where)
         case aiohttp.ClientConnectorError():
-            return f"cannot connect to {where}: {error.os_error.strerror or error.os_error}"
+            why = error.os_error.strerror or error.os_error
+            return say("cannot connect to {where}: {why}", where=where, why=why)
         case aiohttp.ClientPayloadError():
-            return f"{where} closed the connection before its whole answer had come"
+            return say(
+                "{where} closed the connection before its whole answer had come", where=where
+            )
         case aiohttp.ServerDisconnectedError() | ConnectionResetError():
-            return f"{where} closed the connection without an answer"
+            return say("{where} closed the connection without an answer", where=where)
         case aiohttp.ClientResponseError():
-            return f"{_STRANGER}it does not speak HTTP"
+            return _stranger(say("it does not speak HTTP"))
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return f"{url!r} is no address of an agent: write http://HOST:9838"
+            return say("{url} is no address of an agent: write http://HOST:9838", url=repr(url))
         case _:
-            return f"asking {where} failed: {error or type(error).__name__}"
+            why = str(error) or type(error).__name__
+            return say("asking {where} failed: {why}", where=where, why=why)
+
+
+def _stranger(why: str) -> str:
+    return say("answers, but not as a Tierwatch agent: {why}", why=why)
 
 
 def _refused(response: aiohttp.ClientResponse) -> str:
     if 300 <= response.status < 400:
-        return f"{_STRANGER}it redirects to {response.headers.get('Location', 'somewhere else')}"
-    if response.status >= 500:
-        return f"answers with an error of its own: HTTP {response.status}"
-    return f"{_STRANGER}HTTP {response.status} for {response.url.path}"
+        place = response.headers.get("Location") or say("somewhere else")
+        return _stranger(say("it redirects to {place}", place=place))
+    status = response.status
+    if status >= 500:
+        return say("answers with an error of its own: HTTP {status}", status=status)
+    return _stranger(say("HTTP {status} for {path}", status=status, path=response.url.path))
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
@@ -85,21 +112,25 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         document += chunk
         if len(document) > MAX_BYTES:
-            raise AgentError(f"{_STRANGER}more than {MAX_BYTES // 2**20} MiB")
+            most = f"{MAX_BYTES // 2**20} MiB"
+            raise AgentError(_stranger(say("more than {size}", size=most)))
     return bytes(document)
 
 
 def _decode(document: bytes) -> MachineSnapshot:
     try:
-        return decode(document)
+        return told(decode(document))
     except SnapshotError as error:
         schema = _schema(document)
         if schema is not None and schema > SCHEMA:
-            raise AgentError(
-                f"its agent is newer (schema {schema}) than this dashboard can read "
-                f"(schema {SCHEMA}): update the dashboard"
-            ) from error
-        raise AgentError(f"{_STRANGER}{error}") from error
+            newer = say(
+                "its agent is newer (schema {theirs}) than this dashboard can read (schema "
+                "{ours}): update the dashboard",
+                theirs=schema,
+                ours=SCHEMA,
+            )
+            raise AgentError(newer) from error
+        raise AgentError(_stranger(str(error))) from error
 
 
 def _schema(document: bytes) -> int | None:

@@ -157,7 +157,7 @@ class PollingFleet:
         try:
             snapshot = await fetch(self._session, machine.url)
         except AgentError as failure:
-            error = str(failure)
+            error = failure.words
         return Reading(
             machine=machine.id,
             at=self._now(),
