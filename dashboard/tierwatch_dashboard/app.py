@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from flask import Blueprint, Flask, current_app
 
+from tierwatch_dashboard.fleet.trend import Trends
 from tierwatch_dashboard.inventory import Inventory
 
 if TYPE_CHECKING:
@@ -129,6 +130,10 @@ class Services:
     audit: ChangeLog | None = None
     """None: this dashboard keeps no log of changes."""
 
+    trends: Trends = field(default_factory=Trends)
+    """The last hour of available VRAM."""
+    look_seconds: float = 0.0
+    """For how long pages share one look at the fleet; 0: each looks anew."""
 
 def create_app(services: Services) -> Flask:
     """The application; it starts nothing and owns no state but what the pages remember."""

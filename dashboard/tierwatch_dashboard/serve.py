@@ -21,6 +21,7 @@ from tierwatch_dashboard.config import Config, ConfigError, address, is_loopback
 from tierwatch_dashboard.database import DatabaseError, open_database
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.fleet.state import FleetState
+from tierwatch_dashboard.fleet.trend import Trends
 from tierwatch_dashboard.history.jobs import JobStore
 from tierwatch_dashboard.history.verdicts import VerdictStore
 from tierwatch_dashboard.inventory import Inventory, InventoryError
@@ -40,6 +41,9 @@ MEMORY_SECONDS = 20.0
 """How often verdict memories are stored: well within the gap that counts as not watching."""
 
 LAST_HOUR_SECONDS = 10.0
+LOOK_SECONDS = 0.1
+"""For how long open pages share one look at the fleet."""
+
 """How often the last hour's jobs are counted."""
 
 
@@ -58,6 +62,7 @@ class Dashboard:
         self._verdicts = VerdictStore(engine)
         self._jobs = JobStore(engine)
         self._last_hour = LastHour(self._jobs, time.time)
+        self._trends = Trends()
         self._fleet, self._history, self._recorded = open_sources(
             config, engine, lambda: self._inventory_file.current.machines, self._deliver
         )
@@ -88,6 +93,8 @@ class Dashboard:
                 now=time.time,
                 alerts=self._alerting,
                 editor=self._inventory_file,
+                trends=self._trends,
+                look_seconds=LOOK_SECONDS,
                 audit=self._audit,
             )
         )
@@ -129,6 +136,7 @@ class Dashboard:
         self._state.receive(reading)
         if self._recorded:
             self._recorder.take(reading)
+        self._trends.take(reading)
 
     def _write_down(self, inventory: Inventory, by: str | None, change: Change | None) -> None:
         try:

@@ -11,6 +11,7 @@ from tierwatch_agent.snapshot import Outcome
 from tierwatch_dashboard.alerts.board import AlertBoard
 from tierwatch_dashboard.app import Services
 from tierwatch_dashboard.fleet.state import MachineView
+from tierwatch_dashboard.fleet.trend import Trends
 from tierwatch_dashboard.history import Bucket, GpuPoint, Series
 from tierwatch_dashboard.history.jobs import JobLog, StoredJob
 from tierwatch_dashboard.inventory import Inventory
@@ -160,6 +161,7 @@ class Studio:
     last_hour: LastHour = field(default_factory=LastHour)
     inventory_file: InventoryFile = field(default_factory=InventoryFile)
     now: Clock = field(default_factory=Clock)
+    trends: Trends = field(default_factory=Trends)
     alerts: Alerts | None = None
 
     def __post_init__(self) -> None:
@@ -175,5 +177,6 @@ class Studio:
             last_hour=self.last_hour,
             inventory_file=self.inventory_file,
             now=self.now,
+            trends=self.trends,
             alerts=self.alerts,
         )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 
 import msgspec
@@ -141,8 +142,8 @@ def test_a_machine_without_a_gpu_is_no_error(client: FlaskClient) -> None:
 
 def test_a_split_card_shows_its_instances_and_not_itself(client: FlaskClient) -> None:
     words = words_of(row_of(client.get("/").text, "server-a100"))
-    assert "GPU 0:0 19.3 of 19.6 GiB" in words
-    assert "GPU 0:1 17.3 of 19.6 GiB" in words
+    assert "GPU 0:0 mass, 16 GB class: 14.0 GiB 19.3 of 19.6 GiB available" in words
+    assert "GPU 0:1 mass, 16 GB class: 14.0 GiB 17.3 of 19.6 GiB available" in words
     assert "GPU 0 " not in words
 
 
@@ -167,7 +168,7 @@ def test_the_unknown_is_absent_and_zero_is_zero(studio: Studio) -> None:
         ]
     )
     row = row_of(create_app(studio.services()).test_client().get("/").text, "a")
-    assert '<span class="num">0 %</span>' in row
+    assert "busy 0 %" in words_of(row)
     assert "°C" not in row
 
 
@@ -284,7 +285,7 @@ def test_a_machine_that_turns_bad_moves_and_the_sentence_follows(
 
     order = re.search(r'id="order" value="([^"]+)"', text)
     assert order
-    assert order[1].replace("&#34;", '"').startswith('["render-07","render-01"'.replace(",", ", "))
+    assert json.loads(html.unescape(order[1]))[:2] == ["m-render-07", "m-render-01"]
     assert "6 of 11 machines serve their tier" in text
 
 

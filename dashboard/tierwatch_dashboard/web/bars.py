@@ -12,15 +12,16 @@ import msgspec
 from tierwatch_agent.snapshot import GpuSample
 from tierwatch_agent.tiers import Tier
 from tierwatch_agent.wording import floor, gib
+from tierwatch_agent.words import say, semicolons
 
 Kind = Literal["own", "free", "others", "unknown", "reserved"]
 
 NAMES: dict[Kind, str] = {
-    "own": "available, held by production's own",
-    "free": "available, free",
-    "others": "held by others",
-    "unknown": "held, by whom is not known",
-    "reserved": "reserved by the driver",
+    "own": say("available, held by production's own"),
+    "free": say("available, free"),
+    "others": say("held by others"),
+    "unknown": say("held, by whom is not known"),
+    "reserved": say("reserved by the driver"),
 }
 
 
@@ -64,9 +65,10 @@ def bar(gpu: GpuSample, tier: Tier | None) -> Bar | None:
         "unknown" if others is None else "others": rest,
         "reserved": reserved,
     }
-    available = f"{gib(attribution.available_bytes).removesuffix(' GiB')} of {gib(total)}"
+    size = gib(attribution.available_bytes).removesuffix(" GiB")
+    available = say("{size} of {total}", size=size, total=gib(total))
     if attribution.lower_bound:
-        available = f"at least {available}"
+        available = say("at least {share}", share=available)
     line = tier is not None and 0 < tier.floor_bytes <= total
     return Bar(
         parts=_parts(sizes, total),
@@ -104,16 +106,22 @@ def _share(size: int, total: int) -> float:
 def _rest(size: int, *, known: bool) -> str | None:
     if gib(size) == gib(0):
         return None
-    return f"{gib(size)} others" if known else f"{gib(size)} unknown"
+    if known:
+        return say("{size} others", size=gib(size))
+    return say("{size} unknown", size=gib(size))
 
 
 def _words(sizes: dict[Kind, int], available: str, tier: Tier | None, *, shared: bool) -> str:
-    said = [f"{available} available{', shared with the system' if shared else ''}"]
+    said: list[str] = [
+        say("{share} available, shared with the system", share=available)
+        if shared
+        else say("{share} available", share=available)
+    ]
     said += [
-        f"{gib(size)} {NAMES[kind]}"
+        say("{size} {what}", size=gib(size), what=NAMES[kind])
         for kind, size in sizes.items()
         if size > 0 and kind in ("others", "unknown", "reserved")
     ]
     if tier is not None and tier.floor_bytes:
-        said.append(f"floor of {floor(tier)}")
-    return "; ".join(said)
+        said.append(say("floor of {floor}", floor=floor(tier)))
+    return semicolons(said)

@@ -1,40 +1,65 @@
-"""The fleet page's parts as last rendered, and which of them changed since a page last asked.
+"""One view of the fleet page: what it lists now, and what became of it since a page last asked.
 
-A thousand machines are polled every few seconds and few of them change: a row is rendered again
-only when what it says changed, and an open page is sent those rows alone.
+A page has the first so many entries of the list, its window. It says which (a token), and is sent
+what of them changed, what entered, and the order where that is another. A board is shared by every
+page of the same view, whatever their windows.
 """
 
 from __future__ import annotations
 
-import secrets
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Iterator
+from zlib import crc32
 
 import msgspec
 
-from tierwatch_dashboard.inventory import Inventory
-from tierwatch_dashboard.last_hour import Made
-from tierwatch_dashboard.web.rows import Row, row
-from tierwatch_dashboard.web.standing import Standing, standing
+from tierwatch_dashboard.verdict import State
+from tierwatch_dashboard.web.choosing import Asked, Chosen, Group, choose
+from tierwatch_dashboard.web.row_store import Dated, Item, RowStore
+from tierwatch_dashboard.web.rows import TROUBLE
+from tierwatch_dashboard.web.standing import Standing
 
-if TYPE_CHECKING:
-    from tierwatch_dashboard.app import Services
-    from tierwatch_dashboard.fleet.state import MachineView
+STEP = 60
+"""Entries that a page has at first, and by which it grows."""
+
+_REMEMBERED = 64
+"""Orders; a page that has an older one is sent its whole window."""
 
 
-_Seen = tuple[int, Inventory | None, str | None, Made | None]
+class Heading(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands over a group."""
+
+    name: str | None
+    """None: over the machines that no group takes."""
+    count: int
+    trouble: int
+    """How many of them are in trouble."""
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the page shows, at one revision."""
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """What a view finds: how many machines of how many, and of which states."""
+
+    asked: Asked
+    count: int
+    all: int
+    states: tuple[tuple[State, int], ...]
+    """Those there are, worst first, whichever is asked for; and the one that is."""
+
+    @property
+    def any_state(self) -> int:
+        """How many there are of whatever state."""
+        return sum(count for _, count in self.states)
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a view shows of the list, at one revision."""
 
     token: str
-    standing: Standing
-    error: str | None
-    """What is wrong with the inventory file."""
-    rows: tuple[str, ...]
-    """HTML, worst first."""
+    tally: Tally
+    items: tuple[str, ...]
+    """HTML, in order."""
+    more: int | None
+    """How large the next window is; None: this one holds all."""
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,131 +69,155 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing | None
     error_changed: bool
     error: str | None
-    rows: tuple[tuple[str, str], ...]
-    """Id and HTML of the rows that the page has, and that now say something else."""
+    tally: Tally | None
+    items: tuple[tuple[str, str], ...]
+    """Id and HTML of the entries that the page has, and that now say something else."""
     added: tuple[str, ...]
     order: tuple[str, ...] | None
-    """The machines' ids as they now stand, where that changed."""
+    """Ids of the window's entries as they now stand, where that changed."""
+    whole: tuple[str, ...] | None
+    """The whole window, in place of all that, for a page that has too old a one."""
+    more: int | None
+    lasting: bool
+    """Whether the page may go on with the token that it has."""
 
-
-class _Kept:
-    def __init__(self, view: MachineView, said: Row, html: str, revision: int) -> None:
-        self.view = view
-        self.said = said
-        self.html = html
-        self.added_at = revision
-        self.changed_at = revision
+    @property
+    def none(self) -> bool:
+        """Whether there is nothing to tell."""
+        told = self.standing or self.error_changed or self.tally or self.items or self.added
+        return self.lasting and not told and self.order is None
 
 
 class Board:
-    """Safe to use from several threads. ``render`` makes a row's HTML."""
+    """One view in one language; ``spoken`` and ``render`` say words and headings in it.
 
-    def __init__(self, services: Services, render: Callable[[Row], str]) -> None:
-        self._services = services
-        self._render = render
-        self._lock = threading.Lock()
-        self._boot = secrets.token_hex(4)
-        self._revision = 0
-        self._seen: _Seen = (-1, None, None, None)
-        self._kept: dict[str, _Kept] = {}
-        self._standing = standing((), (), Made())
-        self._standing_at = 0
-        self._error: str | None = None
-        self._error_at = 0
-        self._order: tuple[str, ...] = ()
-        self._order_at = 0
+    Its callers hold the store's lock and have had it look.
+    """
 
-    def page(self) -> Page:
-        """The whole page as it is now."""
-        with self._lock:
-            self._refresh()
-            return Page(
-                token=self._token(),
-                standing=self._standing,
-                error=self._error,
-                rows=tuple(self._kept[id_].html for id_ in self._order),
-            )
-
-    def changes(self, token: str) -> Changes | None:
-        """What changed since a page had this token; None where it is of another run: reload."""
-        with self._lock:
-            self._refresh()
-            boot, _, number = token.partition("-")
-            if boot != self._boot or not number.isdecimal() or int(number) > self._revision:
-                return None
-            since = int(number)
-            kept = [self._kept[id_] for id_ in self._order]
-            return Changes(
-                token=self._token(),
-                standing=self._standing if self._standing_at > since else None,
-                error_changed=self._error_at > since,
-                error=self._error,
-                rows=tuple((k.said.id, k.html) for k in kept if k.added_at <= since < k.changed_at),
-                added=tuple(k.html for k in kept if k.added_at > since),
-                order=self._order if self._order_at > since else None,
-            )
-
-    def _token(self) -> str:
-        return f"{self._boot}-{self._revision}"
-
-    def _refresh(self) -> None:
-        source = self._services.inventory_file
-        # The version is read before the views, so that a change between the two is seen next time.
-        made = self._services.last_hour.current
-        seen = (self._services.state.version, source.current, source.error, made)
-        if _are_same(seen, self._seen):
-            return
-        retiered = self._seen[1] is None or seen[1].tiers != self._seen[1].tiers
-        self._seen = seen
-        revision = self._revision + 1
-        views = self._services.state.views()
-        changed = self._refresh_rows(views, seen[1], revision, retiered=retiered)
-        changed |= self._refresh_rest(views, seen[1], seen[2], made, revision)
-        if changed:
-            self._revision = revision
-
-    def _refresh_rows(
-        self, views: tuple[MachineView, ...], inventory: Inventory, revision: int, *, retiered: bool
-    ) -> bool:
-        changed = False
-        for view in views:
-            kept = self._kept.get(view.machine.id)
-            if kept and kept.view is view and not retiered:
-                continue
-            said = row(view, inventory.tiers)
-            if kept is None:
-                self._kept[view.machine.id] = _Kept(view, said, self._render(said), revision)
-                changed = True
-                continue
-            kept.view = view
-            if kept.said != said:
-                kept.said, kept.html, kept.changed_at = said, self._render(said), revision
-                changed = True
-        return changed
-
-    def _refresh_rest(
+    def __init__(
         self,
-        views: tuple[MachineView, ...],
-        inventory: Inventory,
-        error: str | None,
-        made: Made,
-        revision: int,
-    ) -> bool:
-        order = tuple(view.machine.id for view in views)
-        if order != self._order:
-            if not order or not self._order:
-                # The page of an empty fleet is another one: who has either must load it anew.
-                self._boot = secrets.token_hex(4)
-            self._order, self._order_at = order, revision
-            self._kept = {id_: self._kept[id_] for id_ in order}
-        now = standing(views, inventory.tiers, made)
-        if now != self._standing:
-            self._standing, self._standing_at = now, revision
-        if error != self._error:
-            self._error, self._error_at = error, revision
-        return revision in (self._order_at, self._standing_at, self._error_at)
+        store: RowStore,
+        asked: Asked,
+        language: str,
+        spoken: Callable[[str], str],
+        render: Callable[[str, Heading], str],
+    ) -> None:
+        self._store = store
+        self._asked = asked
+        self._language = language
+        self._spoken = spoken
+        self._render = render
+        self._seen = -1
+        self._orders: deque[tuple[int, tuple[str, ...]]] = deque(maxlen=_REMEMBERED)
+        self._machines: dict[str, str] = {}
+        self._headings: dict[str, tuple[Heading, Item]] = {}
+        self._tally: Tally | None = None
+        self._tally_at = 0
+
+    def found(self, shown: int) -> Found:
+        """The view as it is now, with a window of so many entries."""
+        tally = self._look()
+        window = self._window(shown)
+        return Found(
+            token=self._token(shown),
+            tally=tally,
+            items=tuple(self._item(key).html for key in window),
+            more=self._more(shown),
+        )
+
+    def changes(self, token: str, shown: int) -> Changes | None:
+        """What became of a page of that token that is to have so large a window from now on.
+
+        None where the token is of another run: such a page must load anew.
+        """
+        tally = self._look()
+        boot, _, numbers = token.partition("-")
+        numbers, _, had = numbers.partition("-")
+        if boot != self._store.boot or not (numbers.isdecimal() and had.isdecimal()):
+            return None
+        since, had = int(numbers), int(had)
+        before, now = self._order_at(since), self._window(shown)
+        own = frozenset(before[:had] if before is not None else ())
+        items = [(key, self._item(key)) for key in now]
+        dated: Dated = self._store.dated
+        return Changes(
+            token=self._token(shown),
+            standing=dated.standing if dated.standing_at > since else None,
+            error_changed=dated.error_at > since,
+            error=dated.error,
+            tally=tally if self._tally_at > since else None,
+            items=tuple(
+                (key, item.html) for key, item in items if key in own and item.changed_at > since
+            ),
+            added=tuple(item.html for key, item in items if key not in own),
+            order=now if before is not None and before[:had] != now else None,
+            whole=tuple(item.html for _, item in items) if before is None else None,
+            more=self._more(shown),
+            lasting=self._orders[-1][0] <= since and had == shown,
+        )
+
+    def _look(self) -> Tally:
+        revision = self._store.revision
+        if self._tally is not None and self._seen == revision:
+            return self._tally
+        self._seen = revision
+        chosen = choose(self._store.machines, self._asked, self._spoken)
+        self._machines = {
+            f"m-{each.id}": each.id for group in chosen.groups for each in group.machines
+        }
+        order = tuple(self._keys(chosen))
+        if not self._orders or self._orders[-1][1] != order:
+            self._orders.append((revision, order))
+        tally = _tally(self._asked, chosen, len(self._store.machines))
+        if tally != self._tally:
+            self._tally, self._tally_at = tally, revision
+        return tally
+
+    def _keys(self, chosen: Chosen) -> Iterator[str]:
+        """Ids of the entries, each group's heading before its machines."""
+        before, self._headings = self._headings, {}
+        for group in chosen.groups:
+            if self._asked.group is not None:
+                key = f"g-{crc32((group.name or '').encode()):08x}"
+                self._headings[key] = self._headed(key, group, before.get(key))
+                yield key
+            for each in group.machines:
+                yield f"m-{each.id}"
+
+    def _headed(
+        self, key: str, group: Group, before: tuple[Heading, Item] | None
+    ) -> tuple[Heading, Item]:
+        heading = Heading(
+            name=group.name,
+            count=len(group.machines),
+            trouble=sum(each.state in TROUBLE for each in group.machines),
+        )
+        if before is not None and before[0] == heading:
+            return before
+        html = self._render(key, heading)
+        return heading, Item(html=html, changed_at=self._store.revision)
+
+    def _item(self, key: str) -> Item:
+        if key in self._headings:
+            return self._headings[key][1]
+        return self._store.item(self._machines[key], self._language)
+
+    def _window(self, shown: int) -> tuple[str, ...]:
+        return self._orders[-1][1][:shown]
+
+    def _more(self, shown: int) -> int | None:
+        return shown + STEP if len(self._orders[-1][1]) > shown else None
+
+    def _order_at(self, revision: int) -> tuple[str, ...] | None:
+        """The order that a page of that revision has; None: no longer remembered."""
+        return next((order for at, order in reversed(self._orders) if at <= revision), None)
+
+    def _token(self, shown: int) -> str:
+        return f"{self._store.boot}-{self._store.revision}-{shown}"
 
 
-def _are_same(one: _Seen, other: _Seen) -> bool:
-    """Whether nothing happened; an inventory and a count hold until others take their place."""
-    return one[0] == other[0] and one[1] is other[1] and one[2] == other[2] and one[3] is other[3]
+def _tally(asked: Asked, chosen: Chosen, machines: int) -> Tally:
+    states = dict(chosen.states)
+    if asked.state is not None:
+        states.setdefault(asked.state, 0)
+    return Tally(asked=asked, count=chosen.count, all=machines, states=tuple(states.items()))

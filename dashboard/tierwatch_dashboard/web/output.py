@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tierwatch_agent.snapshot import Outcome, ServerSample
+from tierwatch_agent.words import say, say_many, semicolons
 from tierwatch_dashboard.history.jobs import Throughput
 from tierwatch_dashboard.last_hour import Made
 from tierwatch_dashboard.web.making import megapixels
@@ -111,9 +112,17 @@ def hour_words(outputs: Iterable[Output]) -> str | None:
         pixels += output.pixels
     if not jobs.total():
         return None
-    parts = [f"{images:,} image{'s' * (images != 1)}, {megapixels(pixels)} megapixels"]
+    parts = [
+        say_many(
+            "{images} image, {megapixels} megapixels",
+            "{images} images, {megapixels} megapixels",
+            images,
+            images=f"{images:,}",
+            megapixels=megapixels(pixels),
+        )
+    ]
     if failed := jobs["error"]:
-        parts.append(f"{failed} job{'s' * (failed != 1)} failed")
+        parts.append(say_many("{count} job failed", "{count} jobs failed", failed))
     if starved := jobs["oom"]:
-        parts.append(f"{starved} ran out of memory")
-    return "; ".join(parts)
+        parts.append(say("{count} ran out of memory", count=starved))
+    return semicolons(parts)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tierwatch_agent.tiers import Tier, ladder
+from tierwatch_agent.words import say, say_many, semicolons
 from tierwatch_dashboard.last_hour import Made
 from tierwatch_dashboard.verdict import State
 from tierwatch_dashboard.web.output import Output, by_tier
@@ -66,55 +67,76 @@ def sentence(states: Counter[State]) -> str:
     """The fleet in plain words: "9 of 12 machines serve their tier; 2 cannot; 1 is down."."""
     parts = [
         *_judged(states),
-        _are(states["unassigned"], "assigned to no tier"),
-        _are(states["maintenance"], "in maintenance"),
+        *_where(
+            states["unassigned"],
+            say_many(
+                "{count} is assigned to no tier",
+                "{count} are assigned to no tier",
+                states["unassigned"],
+            ),
+        ),
+        *_where(
+            states["maintenance"],
+            say_many(
+                "{count} is in maintenance", "{count} are in maintenance", states["maintenance"]
+            ),
+        ),
     ]
-    return "; ".join(part for part in parts if part) + "." if states.total() else "No machine yet."
+    if not states.total():
+        return say("No machine yet.")
+    return say("{clauses}.", clauses=semicolons(parts))
 
 
 def _judged(states: Counter[State]) -> list[str]:
     able = sum(states[state] for state in SERVING)
     judged = states.total() - sum(states[state] for state in BESIDE)
-    risk = f", {states['at_risk']} at risk" if states["at_risk"] else ""
     if not judged:
         return []
     if judged == 1:
-        return [f"The one machine {_alone(states)}"]
+        return [next(said for state, said in _ALONE.items() if states[state])]
     if able == judged:
-        return [f"All {judged} machines serve their tier{risk}"]
+        return [_risking(states, say("All {count} machines serve their tier", count=judged))]
     if able == 0:
-        serving = f"None of {judged} machines serves its tier"
-    elif able == 1:
-        serving = f"1 of {judged} machines serves its tier"
+        serving = say("None of {count} machines serves its tier", count=judged)
     else:
-        serving = f"{able} of {judged} machines serve their tier"
+        serving = say_many(
+            "{count} of {all} machines serves its tier",
+            "{count} of {all} machines serve their tier",
+            able,
+            all=judged,
+        )
     return [
-        serving + risk,
-        f"{states['below']} cannot" if states["below"] else "",
-        _are(states["stalled"], "stalled"),
-        _are(states["down"], "down"),
+        _risking(states, serving),
+        *_where(states["below"], say("{count} cannot", count=states["below"])),
+        *_where(
+            states["stalled"],
+            say_many("{count} is stalled", "{count} are stalled", states["stalled"]),
+        ),
+        *_where(states["down"], say_many("{count} is down", "{count} are down", states["down"])),
     ]
 
 
-def _alone(states: Counter[State]) -> str:
-    words: dict[State, str] = {
-        "down": "is down",
-        "stalled": "is stalled",
-        "below": "cannot serve its tier",
-        "at_risk": "serves its tier, at risk",
-        "ok": "serves its tier",
-    }
-    return next(said for state, said in words.items() if states[state])
+_ALONE: dict[State, str] = {
+    "down": say("The one machine is down"),
+    "stalled": say("The one machine is stalled"),
+    "below": say("The one machine cannot serve its tier"),
+    "at_risk": say("The one machine serves its tier, at risk"),
+    "ok": say("The one machine serves its tier"),
+}
 
 
-def _are(count: int, what: str) -> str:
-    if not count:
-        return ""
-    return f"{count} {'is' if count == 1 else 'are'} {what}"
+def _risking(states: Counter[State], serving: str) -> str:
+    if not states["at_risk"]:
+        return serving
+    return say("{serving}, {count} at risk", serving=serving, count=states["at_risk"])
+
+
+def _where(count: int, words: str) -> list[str]:
+    return [words] if count else []
 
 
 def _of_tier(tier: Tier, views: Sequence[MachineView], output: Output | None) -> TierStanding:
-    given = [v for v in views if v.verdict.state not in BESIDE and tier.name in _tiers_of(v)]
+    given = [v for v in views if v.verdict.state not in BESIDE and tier.name in tiers_of(v)]
     able = sum(_serves(view, tier.name) for view in given)
     return TierStanding(
         tier=tier.name,
@@ -130,7 +152,8 @@ def _of_tier(tier: Tier, views: Sequence[MachineView], output: Output | None) ->
     )
 
 
-def _tiers_of(view: MachineView) -> set[str]:
+def tiers_of(view: MachineView) -> set[str]:
+    """The tiers that a machine or a GPU of it is assigned to."""
     own = {view.machine.tier} if view.machine.tier else set[str]()
     return own | set(view.machine.gpu_tiers.values())
 

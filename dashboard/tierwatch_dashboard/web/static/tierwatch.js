@@ -70,26 +70,6 @@
     }
   }
 
-  // The server sends the machines' order only when it changed; rows are moved, not made anew, so
-  // that focus and scroll place stay.
-  function applyOrder() {
-    const order = document.getElementById("order");
-    const list = document.getElementById("machines");
-    if (!list || !order || !order.value) return;
-    const rows = new Map([...list.children].map((row) => [row.id, row]));
-    let place = list.firstElementChild;
-    for (const id of JSON.parse(order.value)) {
-      const row = rows.get(`m-${id}`);
-      if (!row) continue;
-      rows.delete(row.id);
-      if (row === place) place = row.nextElementSibling;
-      else if (list.moveBefore) list.moveBefore(row, place);
-      else list.insertBefore(row, place);
-    }
-    for (const row of rows.values()) row.remove();
-    order.value = "";
-  }
-
   // Every answer bears the count of firing alerts, whatever else it says.
   const title = document.title.replace(/^\(\d+\) /, "");
   function sayCount(headers) {
@@ -152,7 +132,6 @@
     });
     live.addEventListener("htmx:error", () => lost(words.lost));
     live.addEventListener("htmx:after:swap", () => {
-      applyOrder();
       sayTimes();
     });
   }
