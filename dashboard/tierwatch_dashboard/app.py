@@ -25,6 +25,8 @@ BLUEPRINTS: tuple[str, ...] = (
     "tierwatch_dashboard.web.fleet:bp",
     "tierwatch_dashboard.web.machine:bp",
     "tierwatch_dashboard.web.jobs:bp",
+    "tierwatch_dashboard.web.assignments:bp",
+    "tierwatch_dashboard.web.tiers:bp",
     "tierwatch_dashboard.web.alerts:bp",
     "tierwatch_dashboard.web.silences:bp",
     "tierwatch_dashboard.web.api:bp",

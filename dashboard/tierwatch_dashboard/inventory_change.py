@@ -76,7 +76,7 @@ def standing(inventory: Inventory, change: Change) -> str:
     """What the inventory says of what a change is about; empty where it knows nothing of it."""
     match change:
         case Assign() | Maintain() | SetTags():
-            machine = _machine(inventory, change.machine)
+            machine = machine_of(inventory, change.machine)
             return "" if machine is None else _said(_part(machine, change))
         case SetTier(name=name) | RemoveTier(name=name):
             return _said(next((tier for tier in inventory.tiers if tier.name == name), None))
@@ -119,7 +119,8 @@ def assigned(inventory: Inventory, tier: str) -> tuple[str, ...]:
     )
 
 
-def _machine(inventory: Inventory, id_: str) -> Machine | None:
+def machine_of(inventory: Inventory, id_: str) -> Machine | None:
+    """The machine of that id; None where there is none."""
     return next((machine for machine in inventory.machines if machine.id == id_), None)
 
 
@@ -138,7 +139,7 @@ def _said(part: object) -> str:
 
 
 def _with_machine(inventory: Inventory, id_: str, changes: dict[str, object]) -> Inventory:
-    if _machine(inventory, id_) is None:
+    if machine_of(inventory, id_) is None:
         raise EditError(say("The inventory has no machine {machine} any more.", machine=id_))
     machines = (
         msgspec.structs.replace(machine, **changes) if machine.id == id_ else machine

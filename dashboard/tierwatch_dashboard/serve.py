@@ -57,7 +57,6 @@ class Dashboard:
         except (InventoryError, DatabaseError) as error:
             raise ConfigError(str(error)) from error
         self._audit = AuditLog(engine)
-        self._inventory_file.listen(self._write_down)
         self._database = engine
         self._verdicts = VerdictStore(engine)
         self._jobs = JobStore(engine)
@@ -75,6 +74,7 @@ class Dashboard:
             memories=self._load_memories(),
             on_change=self._recorder.take_change,
         )
+        self._inventory_file.listen(self._follow)
         self._alerting = Alerting(
             engine,
             self._state.views,
@@ -138,12 +138,14 @@ class Dashboard:
             self._recorder.take(reading)
         self._trends.take(reading)
 
-    def _write_down(self, inventory: Inventory, by: str | None, change: Change | None) -> None:
+    def _follow(self, inventory: Inventory, by: str | None, change: Change | None) -> None:
+        """Writes down what changed of the inventory, and has it hold at once."""
         try:
             self._audit.take(inventory, by, change)
         except DatabaseError:
             # What was changed holds; the next change's entry, or the next start's, tells it too.
             _log.exception("a change of the inventory could not be written down")
+        self._state.judge(time.time())
 
     def _work(self, config: Config) -> tuple[Job, ...]:
         interval = config.poll_interval_seconds
