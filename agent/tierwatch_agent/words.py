@@ -143,7 +143,9 @@ def translated(words: str, catalogue: Catalogue) -> str:
     if words.many is None:
         template = catalogue.gettext(words.template)
     else:
-        template = catalogue.ngettext(words.template, words.many, words.number)
+        # Two phrases are two messages of a catalogue, and no one of two forms.
+        counted = catalogue.ngettext(words.template, words.many, words.number)
+        template = catalogue.gettext(counted)
     return _filled(template, words.values, words.shape, catalogue)
 
 

@@ -2,8 +2,7 @@
 
 A template writes ``{{ _("Tiers") }}`` for what is fixed and ``{{ say("{count} of {all}", ...) }}``
 where there are values; a value may be markup: ``{{ say("began {when}", when=since|ago) }}``. Words
-that came from elsewhere (a verdict's headline) are translated where they are put out. A catalogue
-is a ``.po`` file, read as it is: whoever edits one starts anew, and that is all.
+that came from elsewhere (a verdict's headline) are translated where they are put out.
 """
 
 # Flask-Babel bears no types:
@@ -11,52 +10,32 @@ is a ``.po`` file, read as it is: whoever edits one starts anew, and that is all
 
 from __future__ import annotations
 
-import io
 import re
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
 from typing import cast
 
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-from babel.support import NullTranslations, Translations
-from flask import Blueprint, Flask, Response, redirect, request
+from flask import Blueprint, Flask, Response, current_app, redirect, request
 from flask_babel import Babel, get_locale
 from markupsafe import Markup
 
-from tierwatch_agent.words import Words, say, say_many, translated
+from tierwatch_agent.words import Catalogue, Words, say, say_many, translated
+from tierwatch_dashboard.catalogues import LANGUAGES, catalogue
 from tierwatch_dashboard.web.same_origin import guard
-
-LANGUAGES: dict[str, str] = {"en": "English", "ja": "日本語"}
-"""Code to the name that its speakers know it by."""
 
 COOKIE = "language"
 _COOKIE_SECONDS = 365 * 86400
 
 _NAME = re.compile(r"\{(\w+)\}")
 
-TRANSLATIONS = Path(__file__).parent.parent / "translations"
+_EXTENSION = "tierwatch_catalogues"
 
 bp = Blueprint("language", __name__)
 guard(bp)
 
 
-def _read(code: str) -> NullTranslations:
-    compiled = io.BytesIO()
-    with (TRANSLATIONS / code / "LC_MESSAGES" / "messages.po").open("rb") as source:
-        write_mo(compiled, read_po(source, locale=code))
-    compiled.seek(0)
-    return Translations(compiled)
-
-
-@cache
-def catalogue(code: str) -> NullTranslations:
-    """The sentences of a language of ``LANGUAGES``; English needs none."""
-    return NullTranslations() if code == "en" else _read(code)
-
-
 def init_app(app: Flask) -> None:
     """Gives the templates their words, and pages their switch."""
+    speak_from(app, catalogue)
     Babel(app, locale_selector=_chosen)
     app.jinja_env.finalize = _said
     app.add_template_global(_text, "_")
@@ -67,6 +46,11 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(bp)
 
 
+def speak_from(app: Flask, catalogues: Callable[[str], Catalogue]) -> None:
+    """Sets where an application's pages have each language's sentences from."""
+    app.extensions[_EXTENSION] = catalogues
+
+
 def language() -> str:
     """The code of the viewer's language."""
     found = get_locale()
@@ -75,7 +59,7 @@ def language() -> str:
 
 def spoken(words: str) -> str:
     """Words in the viewer's language, where they are needed as a string at once."""
-    return translated(words, catalogue(language()))
+    return translated(words, _sentences())
 
 
 @bp.post("/language")
@@ -106,7 +90,12 @@ def _chosen() -> str:
 
 
 def _text(words: str) -> str:
-    return catalogue(language()).gettext(words)
+    return _sentences().gettext(words)
+
+
+def _sentences() -> Catalogue:
+    catalogues = cast("Callable[[str], Catalogue]", current_app.extensions[_EXTENSION])
+    return catalogues(language())
 
 
 def _said(value: object) -> object:
