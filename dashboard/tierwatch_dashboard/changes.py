@@ -27,14 +27,14 @@ class StateChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def change(
-    machine: Machine, verdict: Verdict, before: Memory | None, after: Memory
+    machine: Machine, verdict: Verdict, before: Memory | None, after: Memory, now: float
 ) -> StateChange | None:
     """What is to be written after a judgement; None where nothing changed."""
     if before is not None and _told(before) == _told(after):
         return None
     return StateChange(
         machine=machine.id,
-        at=after.judged_at,
+        at=now,
         state=verdict.state,
         headline=verdict.headline,
         can_serve=verdict.can_serve,

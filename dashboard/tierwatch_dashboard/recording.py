@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
 import msgspec
 
-from tierwatch_agent.snapshot import MachineSnapshot
+from tierwatch_agent.snapshot import GpuSample, MachineSnapshot
+from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.history import GpuPoint
 from tierwatch_dashboard.history.jobs import KEPT_SECONDS, FinishedJob
-from tierwatch_dashboard.history.verdicts import StateChange
-from tierwatch_dashboard.verdict import Verdict
+from tierwatch_dashboard.holder_changes import HolderChange, HolderChanges
 
 MAX_WAITING = 500_000
 """GPU samples kept while the history cannot be written: an hour of 700 GPUs at 5 s."""
+_HEAT = frozenset({"hw_thermal_slowdown", "sw_thermal_slowdown", "hw_slowdown"})
+_CAPS = frozenset({"sw_power_cap", "hw_power_brake_slowdown"})
+
 _BATCH = 20_000
 """Samples in one commit, so that a long backlog holds the database for a moment at a time."""
 
@@ -37,7 +40,8 @@ class RecorderHealth(msgspec.Struct, frozen=True, kw_only=True):
 class Recorder:
     """Takes from any thread; ``write`` commits what came since.
 
-    ``append``, ``append_changes`` and ``append_jobs`` commit all they are given or raise.
+    Each ``append`` commits all it is given or raises. ``holders``: who held VRAM when a dashboard
+    wrote last.
     """
 
     def __init__(
@@ -45,16 +49,21 @@ class Recorder:
         append: Callable[[Sequence[GpuPoint]], None],
         append_changes: Callable[[Sequence[StateChange]], None],
         append_jobs: Callable[[Sequence[FinishedJob]], None],
+        append_holders: Callable[[Sequence[HolderChange]], None],
         *,
+        holders: Iterable[HolderChange] = (),
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._append = append
         self._append_changes = append_changes
         self._append_jobs = append_jobs
+        self._append_holders = append_holders
+        self._holder_changes = HolderChanges(holders)
         self._max_waiting = max_waiting
         self._changes: deque[StateChange] = deque(maxlen=max_waiting)
         self._waiting: deque[GpuPoint] = deque()
         self._jobs: deque[FinishedJob] = deque(maxlen=max_waiting)
+        self._holders: deque[HolderChange] = deque(maxlen=max_waiting)
         self._taken_at: dict[str, float] = {}
         self._known_jobs: dict[str, frozenset[str]] = {}
         self._lock = threading.Lock()
@@ -76,6 +85,7 @@ class Recorder:
             while len(self._waiting) > self._max_waiting:
                 self._waiting.popleft()
                 self._dropped += 1
+            self._holders.extend(self._holder_changes.take(reading.machine, snapshot, reading.at))
             known = self._known_jobs.get(reading.machine, frozenset())
             self._known_jobs[reading.machine] = frozenset(job.id for job in snapshot.jobs)
             self._jobs.extend(
@@ -84,15 +94,8 @@ class Recorder:
                 if each.job.id not in known
             )
 
-    def take_change(self, verdict: Verdict) -> None:
-        """Keeps the verdict of a machine whose state changed."""
-        change = StateChange(
-            machine=verdict.machine,
-            at=verdict.since,
-            state=verdict.state,
-            headline=verdict.headline,
-            can_serve=verdict.can_serve,
-        )
+    def take_change(self, change: StateChange) -> None:
+        """Keeps the verdict of a machine that changed."""
         with self._lock:
             self._changes.append(change)
 
@@ -102,6 +105,7 @@ class Recorder:
             self._write_points()
             self._commit(self._changes, self._append_changes)
             self._commit(self._jobs, self._append_jobs)
+            self._commit(self._holders, self._append_holders)
 
     def health(self) -> RecorderHealth:
         """How it fares now."""
@@ -182,7 +186,29 @@ def points(machine: str, snapshot: MachineSnapshot, at: float) -> tuple[GpuPoint
             utilization_ratio=gpu.utilization_ratio,
             temperature_celsius=gpu.temperature_celsius,
             power_watts=gpu.power_watts,
+            own_bytes=_own(gpu),
+            clock_hertz=gpu.graphics_clock_hertz,
+            heat_ratio=_among(_HEAT, gpu.throttle_reasons),
+            capped_ratio=_among(_CAPS, gpu.throttle_reasons),
         )
         for gpu in snapshot.gpus
         if gpu.state == "ok"
     )
+
+
+def _own(gpu: GpuSample) -> int | None:
+    """What production's own server holds: what is available and is not free."""
+    memory, attribution = gpu.memory, gpu.attribution
+    if memory is None or attribution is None:
+        return None
+    if attribution.server_pid is None:
+        return None if attribution.lower_bound else 0
+    if memory.unified:
+        # What the system can still give may be less than what the GPU calls free.
+        mine = [p.vram_bytes for p in gpu.processes or () if p.server_pid == attribution.server_pid]
+        return sum(size or 0 for size in mine)
+    return max(0, attribution.available_bytes - memory.free_bytes)
+
+
+def _among(kinds: Collection[str], reasons: tuple[str, ...] | None) -> float | None:
+    return None if reasons is None else float(any(reason in kinds for reason in reasons))

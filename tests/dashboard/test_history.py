@@ -12,10 +12,11 @@ import msgspec
 import pytest
 from sqlalchemy import event, text
 
+from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.database import DatabaseError, open_database, reading
 from tierwatch_dashboard.history import STORES, Bucket, GpuPoint, Series
 from tierwatch_dashboard.history.sqlite import SqliteHistory
-from tierwatch_dashboard.history.verdicts import StateChange, VerdictStore
+from tierwatch_dashboard.history.verdicts import VerdictStore
 
 NOON = 1_795_521_600.0
 """2026-11-24 12:00 UTC, the start of an hour."""
@@ -481,6 +482,31 @@ def test_the_changes_of_a_range_begin_with_the_state_it_begins_in(verdicts: Verd
     assert verdicts.changes("render-01", NOON + 150, NOON + 300) == tuple(told[1:])
     assert verdicts.changes("render-01", NOON + 100, NOON + 150) == (told[1],)
     assert verdicts.changes("render-01", NOON - 100, NOON - 1) == ()
+
+
+def test_the_changes_of_every_machine_begin_with_the_state_of_each(verdicts: VerdictStore) -> None:
+    ours = [change(NOON, "ok"), change(NOON + 100, "below"), change(NOON + 200, "ok")]
+    steady = change(NOON - DAY, "ok", machine="render-02")
+    late = change(NOON + 120, "ok", machine="render-03")
+    verdicts.append_changes([late, steady, *ours])
+    verdicts.save_memories(dict.fromkeys(("render-01", "render-02", "render-03"), b"{}"))
+    assert verdicts.all_changes(NOON + 100, NOON + 200) == (*ours[:2], steady, late)
+    assert verdicts.all_changes(NOON + 100.5, NOON + 110) == (ours[1], steady)
+
+
+def test_a_change_comes_back_with_its_tier_and_its_cause(verdicts: VerdictStore) -> None:
+    told = StateChange(
+        machine="render-01",
+        at=NOON,
+        state="below",
+        headline="Cannot serve mass now",
+        can_serve="light",
+        tier="mass",
+        cause="others",
+        culprit="game.exe",
+    )
+    verdicts.append_changes([told])
+    assert verdicts.changes("render-01", NOON, NOON) == (told,)
 
 
 def test_of_two_changes_at_one_moment_the_later_holds(verdicts: VerdictStore) -> None:

@@ -10,12 +10,11 @@ import pytest
 
 from tests.fakes.agents import GIB, gpu, snapshot
 from tierwatch_agent.snapshot import GpuSample, JobRecord
+from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.history import GpuPoint
 from tierwatch_dashboard.history.jobs import FinishedJob
-from tierwatch_dashboard.history.verdicts import StateChange
 from tierwatch_dashboard.recording import Recorder
-from tierwatch_dashboard.verdict import Verdict
 
 
 class Store:
@@ -117,11 +116,11 @@ def test_what_could_not_be_written_is_written_the_next_time(
 ) -> None:
     store.fault = OSError("disk full")
     recorder.take(heard(100.0))
-    recorder.take_change(verdict("down", 100))
+    recorder.take_change(became("down", 100))
     with pytest.raises(OSError, match="disk full"):
         recorder.write()
     recorder.take(heard(105.0))
-    recorder.take_change(verdict("ok", 104))
+    recorder.take_change(became("ok", 104))
     store.fault = None
     recorder.write()
     recorder.write()
@@ -207,5 +206,5 @@ def test_a_job_of_no_sensible_moment_holds_up_no_other(recorder: Recorder, store
     assert [each.job.id for each in store.jobs] == ["now"]
 
 
-def verdict(state: Literal["down", "ok"], since: float) -> Verdict:
-    return Verdict(machine="a", state=state, since=since, headline=state)
+def became(state: Literal["down", "ok"], at: float) -> StateChange:
+    return StateChange(machine="a", at=at, state=state, headline=state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -16,10 +17,10 @@ from tierwatch_agent.snapshot import (
     RunningJob,
     ServerSample,
 )
+from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.fleet.state import FleetState, MachineView
 from tierwatch_dashboard.inventory import Inventory, Machine
-from tierwatch_dashboard.verdict import Verdict
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Studio:
     inventory: InventoryInForce = field(
         default_factory=lambda: InventoryInForce(Inventory(machines=(machine("a"), machine("b"))))
     )
-    changes: list[Verdict] = field(default_factory=list[Verdict])
+    changes: list[StateChange] = field(default_factory=list[StateChange])
 
     def __post_init__(self) -> None:
         self.state = FleetState(self.inventory, lambda: self.at, on_change=self.changes.append)
@@ -204,13 +205,56 @@ def test_a_step_and_a_finished_job_raise_the_version_and_finer_paces_do_not(
 def test_each_change_of_state_is_told_once(studio: Studio) -> None:
     studio.hear("a")
     studio.hear("b")
-    first = [(verdict.machine, verdict.state) for verdict in studio.changes]
+    first = [(told.machine, told.state) for told in studio.changes]
     assert first[-2:] == [("a", "ok"), ("b", "ok")]
     studio.changes.clear()
     studio.pass_time(30, "a")
     studio.hear("b")
     studio.pass_time(30, "a", "b")
     assert [(v.machine, v.state) for v in studio.changes] == [("b", "down"), ("b", "ok")]
+
+
+def told(studio: Studio) -> Sequence[tuple[object, ...]]:
+    found = [(each.machine, each.state, each.tier, each.cause) for each in studio.changes]
+    studio.changes.clear()
+    return found
+
+
+def test_another_tier_and_another_cause_are_told_though_the_state_stays(studio: Studio) -> None:
+    hot = msgspec.structs.replace(gpu(), throttle_reasons=("hw_thermal_slowdown",))
+    lost = msgspec.structs.replace(gpu(), state="lost", memory=None, attribution=None)
+    studio.hear("a")
+    studio.hear("b")
+    studio.changes.clear()
+    studio.hear("a", hot)
+    assert told(studio) == [("a", "at_risk", "mass", "heat")]
+    studio.at += 1
+    studio.hear("a", lost)
+    assert told(studio) == [("a", "at_risk", "mass", "gpu")]
+    studio.inventory.current = Inventory(machines=(machine("a"), machine("b", "light")))
+    studio.state.judge(studio.at)
+    studio.state.judge(studio.at + 1)
+    assert told(studio) == [("b", "ok", "light", None)]
+
+
+def test_a_machine_that_leaves_is_told_of_once(studio: Studio) -> None:
+    studio.changes.clear()
+    studio.inventory.current = Inventory(machines=(machine("a"),))
+    studio.state.judge(studio.at)
+    studio.state.judge(studio.at + 5)
+    assert told(studio) == [("b", "unassigned", None, None)]
+
+
+def test_a_machine_that_left_while_no_dashboard_ran_is_told_of_at_the_start(
+    studio: Studio,
+) -> None:
+    studio.hear("a")
+    studio.hear("b")
+    memories = studio.state.memories()
+    alone = InventoryInForce(Inventory(machines=(machine("a"),)))
+    changes: list[StateChange] = []
+    FleetState(alone, lambda: studio.at, memories, on_change=changes.append)
+    assert [(each.machine, each.state) for each in changes] == [("b", "unassigned")]
 
 
 def test_memories_carry_clocks_over_a_restart(studio: Studio) -> None:

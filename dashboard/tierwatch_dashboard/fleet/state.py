@@ -17,6 +17,7 @@ from tierwatch_agent.snapshot import (
 )
 from tierwatch_agent.wording import GIBIBYTE
 from tierwatch_agent.words import say
+from tierwatch_dashboard.changes import StateChange, change, gone
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.inventory import Inventory, Machine
 from tierwatch_dashboard.reasons import sentence
@@ -72,8 +73,8 @@ class _Row:
 class FleetState:
     """Safe to use from several threads; what it hands out never changes.
 
-    ``memories`` are those of an earlier run, so that its clocks go on. ``on_change`` is told the
-    verdict of each machine whose state changed, in the thread that judged it.
+    ``memories`` are those of an earlier run, so that its clocks go on. ``on_change`` is told of
+    each machine whose state, tier or cause changed, or that left, in the thread that saw it.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class FleetState:
         inventory_file: InventoryInForce,
         now: Callable[[], float],
         memories: Mapping[str, Memory] | None = None,
-        on_change: Callable[[Verdict], None] | None = None,
+        on_change: Callable[[StateChange], None] | None = None,
     ) -> None:
         self._inventory_file = inventory_file
         self._now = now
@@ -161,8 +162,13 @@ class FleetState:
             row = self._rows.get(machine.id) or _Row(machine, self._restored.pop(machine.id, None))
             row.machine = machine
             rows[machine.id] = row
-        if self._rows.keys() - rows.keys():
+        left = self._rows.keys() - rows.keys()
+        if left:
             self._version += 1
+        for machine_id in sorted(left | self._restored.keys()):
+            self._tell(gone(machine_id, self._now()))
+        # Those of machines that left while no dashboard ran.
+        self._restored.clear()
         self._rows = rows
         self._sorted = None
 
@@ -180,7 +186,7 @@ class FleetState:
         return 0 <= now - row.judged_at < REJUDGE_SECONDS
 
     def _judge(self, row: _Row, now: float) -> None:
-        state_before = row.memory.state if row.memory else None
+        before = row.memory
         # While nothing can be heard of any machine, time stands still for its verdict.
         moment = now if row.deaf_since is None else row.deaf_since
         verdict, row.memory = judge(
@@ -206,8 +212,11 @@ class FleetState:
                 view = msgspec.structs.replace(view, row_version=self._version)
             row.view = view
             self._sorted = None
-        if verdict.state != state_before and self._on_change:
-            self._on_change(verdict)
+        self._tell(change(row.machine, verdict, before, row.memory, now))
+
+    def _tell(self, change: StateChange | None) -> None:
+        if change is not None and self._on_change:
+            self._on_change(change)
 
 
 def _listen(row: _Row, reading: Reading, now: float) -> None:

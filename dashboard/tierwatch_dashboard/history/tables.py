@@ -1,8 +1,10 @@
 """The tables, and the levels at which points are kept.
 
 Rows are small integers, since a fleet writes millions of them: moments in milliseconds, bytes as
-they are, ratios in 1/10000, temperatures in tenths of a degree, power in milliwatts. What is
-unknown is NULL.
+they are, ratios in 1/10000, temperatures in tenths of a degree, power in milliwatts; what a holder
+has (``own``, ``size``) in MiB and clocks in MHz, which is as fine as a chart shows. ``heat`` and
+``capped`` are 0 or 1 in a point, which takes no byte, and percent of the points in a roll-up. What
+is unknown is NULL.
 
 Buckets lie in the order (gpu, at): a chart reads one stretch of the file. Points lie by minute
 first. In the order (gpu, at) the points of one moment would touch as many pages as there are GPUs,
@@ -53,6 +55,10 @@ POINTS = Table(
     Column("utilization", Integer),
     Column("temperature", Integer),
     Column("power", Integer),
+    Column("own", Integer),
+    Column("clock", Integer),
+    Column("heat", Integer),
+    Column("capped", Integer),
     sqlite_with_rowid=False,
 )
 
@@ -74,6 +80,10 @@ def _rolled_up(name: str) -> Table:
         Column("temperature", Integer),
         Column("temperature_max", Integer),
         Column("power", Integer),
+        Column("own", Integer),
+        Column("clock", Integer),
+        Column("heat", Integer),
+        Column("capped", Integer),
         sqlite_with_rowid=False,
     )
 
@@ -88,6 +98,27 @@ ROLL_UPS = Table(
     Column("until", BigInteger, nullable=False),
 )
 """Up to when each level's buckets are made."""
+
+HOLDERS = Table(
+    "holders",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("gpu", Integer, ForeignKey("gpus.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("server", Text, nullable=False),
+    UniqueConstraint("gpu", "name", "server"),
+)
+"""Who has held memory of a GPU beside production's own; ``server``: its kind, if it is one."""
+
+HOLDINGS = Table(
+    "holdings",
+    METADATA,
+    Column("holder", Integer, ForeignKey("holders.id"), primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("size", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What each holds from a moment on until its next row: a change is a row."""
 
 VERDICT_MEMORY = Table(
     "verdict_memory",
@@ -106,8 +137,21 @@ VERDICT_CHANGES = Table(
     Column("state", Text, nullable=False),
     Column("headline", Text, nullable=False),
     Column("can_serve", Text),
+    Column("tier", Text),
+    Column("cause", Text),
+    Column("culprit", Text),
+    Index("verdict_changes_by_moment", "at"),
     sqlite_with_rowid=False,
 )
+
+WATCHES = Table(
+    "watches",
+    METADATA,
+    Column("since", BigInteger, primary_key=True, autoincrement=False),
+    Column("until", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""When a dashboard watched: a row for each stretch without a break."""
 
 JOBS = Table(
     "jobs",
@@ -132,7 +176,8 @@ JOBS = Table(
     Column("error", Text),
     UniqueConstraint("machine", "id"),
     Index("jobs_by_end", "ended_at"),
-    Index("jobs_by_machine", "machine", "ended_at"),
+    # With all that a chart's band of jobs asks, so that months of jobs are read off the index.
+    Index("jobs_by_machine", "machine", "ended_at", "outcome", "duration", "gpu"),
     Index("jobs_by_outcome", "outcome", "ended_at"),
 )
 """Finished jobs; a job is one by its machine and the id that the machine's agent gave it."""

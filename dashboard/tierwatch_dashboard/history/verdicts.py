@@ -10,23 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, Row, and_, delete, exists, func, or_, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Engine, Row, and_, delete, exists, func, insert, or_, select
 
-from tierwatch_dashboard.database import reading, writing
+from tierwatch_dashboard.changes import StateChange
+from tierwatch_dashboard.database import reading, upsert, writing
 from tierwatch_dashboard.history.rows import milliseconds, seconds
 from tierwatch_dashboard.history.tables import BY_TEN_MINUTES, VERDICT_CHANGES, VERDICT_MEMORY
-from tierwatch_dashboard.verdict import State
 
-
-class StateChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine's verdict at the moment its state changed. Unix seconds."""
-
-    machine: str
-    at: float
-    state: State
-    headline: str
-    can_serve: str | None = None
+_TOLD = ("state", "headline", "can_serve", "tier", "cause", "culprit")
 
 
 class VerdictStore:
@@ -58,14 +49,13 @@ class VerdictStore:
         """Commits the changes, all or none; of two of a machine in one millisecond the later."""
         if not changes:
             return
-        statement = insert(VERDICT_CHANGES)
-        told = ("state", "headline", "can_serve")
-        statement = statement.on_conflict_do_update(
-            index_elements=["machine", "at"],
-            set_={name: statement.excluded[name] for name in told},
-        )
         rows = [msgspec.structs.asdict(each) | {"at": milliseconds(each.at)} for each in changes]
         with writing(self._engine) as connection:
+            statement = upsert(connection, VERDICT_CHANGES)
+            statement = statement.on_conflict_do_update(
+                index_elements=["machine", "at"],
+                set_={name: statement.excluded[name] for name in _TOLD},
+            )
             connection.execute(statement, rows)
 
     def changes(self, machine: str, start: float, end: float) -> tuple[StateChange, ...]:
@@ -84,6 +74,30 @@ class VerdictStore:
         )
         with reading(self._engine) as connection:
             return tuple(_change_of(row) for row in connection.execute(found))
+
+    def all_changes(self, start: float, end: float) -> tuple[StateChange, ...]:
+        """Every machine's changes from ``start`` to before ``end``, by machine, oldest first.
+
+        Each machine's last before that leads, where there is one.
+        """
+        c = VERDICT_CHANGES.c
+        first, last = milliseconds(start), milliseconds(end)
+        within = select(c.machine).where(c.at >= first, c.at < last)
+        machines = select(VERDICT_MEMORY.c.machine).union(within).subquery()
+        before = (
+            select(func.max(c.at))
+            .where(c.machine == machines.c.machine, c.at < first)
+            .scalar_subquery()
+        )
+        begins = select(machines.c.machine, before.label("at")).subquery()
+        leading = select(VERDICT_CHANGES).join(
+            begins, and_(c.machine == begins.c.machine, c.at == begins.c.at)
+        )
+        following = select(VERDICT_CHANGES).where(c.at >= first, c.at < last)
+        with reading(self._engine) as connection:
+            found = [*connection.execute(leading), *connection.execute(following)]
+        found.sort(key=lambda row: (row.machine, row.at))
+        return tuple(_change_of(row) for row in found)
 
     def prune(self, now: float) -> None:
         """Removes changes of more than 90 days ago, save each machine's last before that."""
@@ -104,4 +118,7 @@ def _change_of(row: Row[Any]) -> StateChange:
         state=row.state,
         headline=row.headline,
         can_serve=row.can_serve,
+        tier=row.tier,
+        cause=row.cause,
+        culprit=row.culprit,
     )
