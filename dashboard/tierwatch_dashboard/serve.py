@@ -24,6 +24,7 @@ from tierwatch_dashboard.fleet.state import FleetState
 from tierwatch_dashboard.fleet.trend import Trends
 from tierwatch_dashboard.history.jobs import JobStore
 from tierwatch_dashboard.history.verdicts import VerdictStore
+from tierwatch_dashboard.history.watches import WatchStore
 from tierwatch_dashboard.inventory import Inventory, InventoryError
 from tierwatch_dashboard.inventory_change import Change
 from tierwatch_dashboard.inventory_file import InventoryFile
@@ -59,6 +60,7 @@ class Dashboard:
         self._audit = AuditLog(engine)
         self._database = engine
         self._verdicts = VerdictStore(engine)
+        self._watches = WatchStore(engine)
         self._jobs = JobStore(engine)
         self._last_hour = LastHour(self._jobs, time.time)
         self._trends = Trends()
@@ -156,6 +158,7 @@ class Dashboard:
             Job(name="record", every_seconds=interval, run=self._recorder.write),
             Job(name="last_hour", every_seconds=LAST_HOUR_SECONDS, run=self._last_hour.refresh),
             Job(name="memories", every_seconds=MEMORY_SECONDS, run=self._save_memories),
+            Job(name="watch", every_seconds=MEMORY_SECONDS, run=self._beat),
             Job(name="roll_up", every_seconds=60.0, run=lambda: self._history.roll_up(time.time())),
             Job(name="prune", every_seconds=3600.0, run=self._prune),
             *self._alerting.work(),
@@ -164,8 +167,14 @@ class Dashboard:
     def _prune(self) -> None:
         self._history.prune(time.time())
         self._verdicts.prune(time.time())
+        self._watches.prune(time.time())
         self._jobs.prune(time.time())
         self._alerting.prune(time.time())
+
+    def _beat(self) -> None:
+        # A dashboard that is told nothing sees nothing.
+        if self._fleet.health().error is None:
+            self._watches.beat(time.time())
 
     def _save_memories(self) -> None:
         memories = self._state.memories()
