@@ -42,6 +42,8 @@ class Past(msgspec.Struct, frozen=True):
     figures: tuple[Figure, ...]
     of_machine: Callable[[str], tuple[str, ...]]
     """A machine's id in quotes to matchers of its series: of several, each finds some."""
+    with_gpu: Callable[[str], str] = str
+    """An expression to one whose label ``gpu`` is the GPU's index."""
 
 
 class SeriesMapping(msgspec.Struct, frozen=True, kw_only=True):

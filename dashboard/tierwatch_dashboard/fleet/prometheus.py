@@ -148,7 +148,7 @@ class PrometheusFleet:
         where = self._engine.where
         error = None
         if snapshot is None and id_ in found.scraped:
-            error = say("{where} cannot scrape its agent", where=where)
+            error = say("{where} cannot scrape it", where=where)
         elif snapshot is None:
             label = f'machine="{id_}"'
             error = say(

@@ -14,11 +14,19 @@ class Labels(msgspec.Struct, frozen=True, kw_only=True):
     machine: str = ""
     instance: str = ""
     """HOST:PORT that was scraped."""
+    hostname: str = ""
+    old_hostname: str = msgspec.field(default="", name="Hostname")
     gpu: str = ""
     uuid: str = ""
+    dcgm_uuid: str = msgspec.field(default="", name="UUID")
+    index: str = ""
+    gpu_instance: str = msgspec.field(default="", name="GPU_I_ID")
+    """Of dcgm-exporter: the MIG instance within its GPU."""
+    model_name: str = msgspec.field(default="", name="modelName")
     gpu_name: str = msgspec.field(default="", name="name")
     vendor: str = ""
     driver_version: str = ""
+    dcgm_driver_version: str = msgspec.field(default="", name="DCGM_FI_DRIVER_VERSION")
     server: str = ""
     kind: str = ""
     version: str = ""

@@ -81,19 +81,19 @@ def expression(machine: str, step: int, past: Past) -> str:
     """Every figure of every GPU of a machine as one expression, told apart by the label stat."""
     named = json.dumps(machine, ensure_ascii=False)
     return "\nor\n".join(
-        _of_figure(figure, of_machine, step)
+        _of_figure(figure, of_machine, past, step)
         for of_machine in past.of_machine(named)
         for figure in past.figures
     )
 
 
-def _of_figure(figure: Figure, of_machine: str, step: int) -> str:
+def _of_figure(figure: Figure, of_machine: str, past: Past, step: int) -> str:
     matchers = ",".join(filter(None, (of_machine, figure.matcher)))
     series = f"{figure.family}{{{matchers}}}"
     if step >= SUMMED_FROM_SECONDS:
         series = f"{figure.of_samples}_over_time({series}[{step}s])"
     # Of a GPU that two servers scrape, either will do.
-    one = f"max by (gpu) ({series})"
+    one = f"max by (gpu) ({past.with_gpu(series)})"
     scaled = one if figure.factor == 1 else f"{one} * {figure.factor:g}"
     return f'label_replace({scaled}, "stat", "{figure.field}", "", "")'
 
