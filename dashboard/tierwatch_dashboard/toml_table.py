@@ -145,8 +145,13 @@ class Table:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The closest known word as the end of a sentence; empty where none is close."""
-    close = difflib.get_close_matches(word.lower(), list(known), n=1)
-    return f". Did you mean {close[0]}?" if close else ""
+    close = closest(word, known)
+    return f". Did you mean {close}?" if close else ""
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is the closest; None where none is close."""
+    return next(iter(difflib.get_close_matches(word.lower(), list(known), n=1)), None)
 
 
 def _shown(value: object) -> str:

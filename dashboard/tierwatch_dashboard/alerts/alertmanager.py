@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import msgspec
 
+from tierwatch_agent.words import say
 from tierwatch_dashboard import __version__
 from tierwatch_dashboard.alerts import SEVERITIES, Alert, Matcher, Severity, Silence
 
@@ -28,6 +29,10 @@ T = TypeVar("T")
 
 class AlertmanagerError(Exception):
     """Why it gave no answer, or refused what was asked, in words for people."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.words = words
 
 
 class _Alert(msgspec.Struct, frozen=True, rename="camel"):
@@ -130,9 +135,10 @@ class Alertmanager:
         try:
             return msgspec.json.decode(text, type=type_)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise AlertmanagerError(
-                f"{path} does not answer as an Alertmanager does: {error}"
-            ) from error
+            stranger = say(
+                "{path} does not answer as an Alertmanager does: {why}", path=path, why=error
+            )
+            raise AlertmanagerError(stranger) from error
 
     def _asked(self, method: str, path: str, body: bytes | None = None) -> bytes:
         connection = self._connection()
@@ -174,7 +180,8 @@ class Alertmanager:
         while chunk := answer.read1(CHUNK_BYTES):
             text += chunk
             if len(text) > LARGEST_BYTES:
-                raise AlertmanagerError(f"it answers with more than {LARGEST_BYTES // 2**20} MiB")
+                most = f"{LARGEST_BYTES // 2**20} MiB"
+                raise AlertmanagerError(say("it answers with more than {size}", size=most))
             if time.monotonic() > until:
                 raise TimeoutError
         return bytes(text)
@@ -182,19 +189,21 @@ class Alertmanager:
     def _why(self, error: Exception) -> str:
         match error:
             case TimeoutError():
-                return f"no whole answer within {self._timeout_seconds:g} s"
+                seconds = f"{self._timeout_seconds:g}"
+                return say("no whole answer within {seconds} s", seconds=seconds)
             case ConnectionRefusedError():
-                return "connection refused: does it run there?"
+                return say("connection refused: does it run there?")
             case socket.gaierror():
-                return f"cannot find {self._url.hostname}: no address is known for this name"
+                host = self._url.hostname
+                return say("cannot find {host}: no address is known for this name", host=host)
             case ssl.SSLError():
-                return f"no TLS with it: {error.reason or error}"
+                return say("no TLS with it: {why}", why=error.reason or error)
             case http.client.RemoteDisconnected() | ConnectionError():
-                return "it closed the connection without an answer"
+                return say("it closed the connection without an answer")
             case OSError():
-                return f"cannot connect: {error.strerror or error}"
+                return say("cannot connect: {why}", why=error.strerror or error)
             case _:
-                return "what answers there does not speak HTTP"
+                return say("what answers there does not speak HTTP")
 
 
 def _without_secrets(url: SplitResult) -> str:
@@ -205,13 +214,16 @@ def _without_secrets(url: SplitResult) -> str:
 
 def _refused(status: int, path: str, text: bytes) -> str:
     if status in (401, 403):
-        return f"it wants a login ({status}): write http://NAME:PASSWORD@HOST:9093 in the settings"
+        return say(
+            "it wants a login ({status}): write http://NAME:PASSWORD@HOST:9093 in the settings",
+            status=status,
+        )
     if status == 404 and path.startswith("/api/v2/silence/"):
-        return "it has no such silence, or it is over already"
+        return say("it has no such silence, or it is over already")
     said = _said(text)
     if said:
-        return f"it refuses: {said}"
-    return f"{path} answers with status {status}"
+        return say("it refuses: {said}", said=said)
+    return say("{path} answers with status {status}", path=path, status=status)
 
 
 def _said(text: bytes) -> str | None:

@@ -11,13 +11,14 @@ from typing import NoReturn
 
 import msgspec
 
+from tierwatch_agent.words import phrase, say
 from tierwatch_dashboard.alerts import Alert, Matcher, Severity, Silence, Window
 from tierwatch_dashboard.alerts.alertmanager import Alertmanager, AlertmanagerError
 from tierwatch_dashboard.alerts.board import BoardError, Origin, PastAlert, ends_later
 
 _log = logging.getLogger(__name__)
 
-_NO_WINDOWS = "With an Alertmanager, plan maintenance as a silence of the machine."
+_NO_WINDOWS = phrase("With an Alertmanager, plan maintenance as a silence of the machine.")
 
 
 class _Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,7 @@ class AlertmanagerBoard:
     def __init__(self, alertmanager: Alertmanager, now: Callable[[], float]) -> None:
         self._alertmanager = alertmanager
         self._now = now
-        self._name = f"Alertmanager at {alertmanager.shown}"
+        self._name = say("Alertmanager at {url}", url=alertmanager.shown)
         self._known = _Known()
 
     @property
@@ -51,7 +52,7 @@ class AlertmanagerBoard:
             alerts = self._alertmanager.alerts()
             silences = self._alertmanager.silences(self._now())
         except AlertmanagerError as error:
-            self._known = msgspec.structs.replace(before, error=str(error))
+            self._known = msgspec.structs.replace(before, error=error.words)
             if before.error != str(error):
                 _log.warning("%s gives no alerts: %s", self._name, error)
             return
@@ -77,7 +78,7 @@ class AlertmanagerBoard:
 
     def acknowledge(self, fingerprint: str, by: str, note: str) -> NoReturn:  # noqa: ARG002
         """Always refused."""
-        raise BoardError("Alertmanager knows no acknowledgement: silence the alert instead.")
+        raise BoardError(say("Alertmanager knows no acknowledgement: silence the alert instead."))
 
     def silences(self) -> Sequence[Silence]:
         """Its silences as it told them last."""
@@ -104,7 +105,8 @@ class AlertmanagerBoard:
                 comment=comment or "made on Tierwatch's pages",
             )
         except AlertmanagerError as error:
-            raise BoardError(f"{self._name} did not take the silence: {error}.") from error
+            refused = say("{who} did not take the silence: {why}.", who=self._name, why=error.words)
+            raise BoardError(refused) from error
         self.refresh()
         return made
 
@@ -113,7 +115,8 @@ class AlertmanagerBoard:
         try:
             self._alertmanager.end_silence(id_)
         except AlertmanagerError as error:
-            raise BoardError(f"{self._name} did not end the silence: {error}.") from error
+            refused = say("{who} did not end the silence: {why}.", who=self._name, why=error.words)
+            raise BoardError(refused) from error
         self.refresh()
 
     def windows(self) -> Sequence[Window]:
@@ -131,8 +134,8 @@ class AlertmanagerBoard:
         comment: str = "",  # noqa: ARG002
     ) -> NoReturn:
         """Always refused."""
-        raise BoardError(_NO_WINDOWS)
+        raise BoardError(say(_NO_WINDOWS))
 
     def end_window(self, id_: str) -> NoReturn:  # noqa: ARG002
         """Always refused."""
-        raise BoardError(_NO_WINDOWS)
+        raise BoardError(say(_NO_WINDOWS))

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from tierwatch_agent.words import say
 from tierwatch_dashboard.alerts import Alert, Matcher, Severity, Silence, Window
 
 
@@ -109,6 +110,8 @@ class AlertBoard(Protocol):
 def ends_later(starts_at: float, ends_at: float, now: float) -> None:
     """BoardError where a silence would end before it begins, or is over already."""
     if ends_at <= starts_at:
-        raise BoardError("This silence would end before it begins: choose a later end.")
+        raise BoardError(say("This silence would end before it begins: choose a later end."))
     if ends_at <= now:
-        raise BoardError("This silence would be over already: choose an end that is yet to come.")
+        raise BoardError(
+            say("This silence would be over already: choose an end that is yet to come.")
+        )

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tierwatch_agent.snapshot import GpuSample
+from tierwatch_agent.words import known, paragraph, phrase, say, semicolons
 from tierwatch_dashboard.alerts.rule import FLOOR, Look, Match, Rule, Scope, select
-from tierwatch_dashboard.reasons import sentence
+from tierwatch_dashboard.reasons import because, sentence
 
 HARDWARE_XIDS = {
-    48: "an ECC error of two bits",
-    62: "its internal controller halted",
-    64: "a faulty part of its memory could not be taken out of use",
-    74: "an error of NVLink",
-    79: "it fell off the bus",
-    94: "an ECC error, contained to one program",
-    95: "an ECC error that was not contained",
-    119: "its system processor does not answer",
-    120: "its system processor failed",
+    48: phrase("an ECC error of two bits"),
+    62: phrase("its internal controller halted"),
+    64: phrase("a faulty part of its memory could not be taken out of use"),
+    74: phrase("an error of NVLink"),
+    79: phrase("it fell off the bus"),
+    94: phrase("an ECC error, contained to one program"),
+    95: phrase("an ECC error that was not contained"),
+    119: phrase("its system processor does not answer"),
+    120: phrase("its system processor failed"),
 }
 """Xid to what it means. Not 13, 31, 43 and 45, which are a program's own faults, and not 63 and 92,
 which are for the record."""
@@ -32,13 +33,16 @@ def _lost(look: Look) -> Iterator[Match]:
         return
     for gpu in snapshot.gpus:
         if gpu.state in ("lost", "unreadable"):
-            yield Match(labels=look.labels(gpu=gpu.index), todo=_with(gpu.detail))
+            why = paragraph(_with(gpu.detail)) or None
+            yield Match(labels=look.labels(gpu=gpu.index), todo=why)
     for place in look.view.verdict.gpus:
         if not place.uuid and place.floor_bytes:
-            yield Match(labels=look.labels(gpu=place.gpu), todo=_with(*place.reasons[:1]))
+            why = paragraph(_with(*place.reasons[:1])) or None
+            yield Match(labels=look.labels(gpu=place.gpu), todo=why)
     tier = look.inventory.tier(machine.tier) if machine.tier else None
     if not snapshot.gpus and not look.view.verdict.gpus and tier and tier.floor_bytes:
-        yield Match(labels=look.labels(), todo=_with(*look.view.verdict.reasons[:1]))
+        why = paragraph(_with(*look.view.verdict.reasons[:1])) or None
+        yield Match(labels=look.labels(), todo=why)
 
 
 def _lost_expression(scope: Scope) -> str:
@@ -62,9 +66,11 @@ def _in_error(look: Look) -> Iterator[Match]:
             if xid in HARDWARE_XIDS and at > oldest
         ]
         if recent:
-            told = "; ".join(f"Xid {xid}: {HARDWARE_XIDS[xid]}" for xid in recent)
-            asks = f"Its driver asks for: {gpu.recovery_action}" if gpu.recovery_action else None
-            yield Match(labels=look.labels(gpu=gpu.index), todo=f"{_with(told, asks)} {_INSPECT}")
+            told = semicolons([because(f"Xid {xid}", say(HARDWARE_XIDS[xid])) for xid in recent])
+            remedy = gpu.recovery_action
+            asks = say("Its driver asks for: {remedy}", remedy=remedy) if remedy else None
+            todo = paragraph((*_with(told, asks), say(_INSPECT)))
+            yield Match(labels=look.labels(gpu=gpu.index), todo=todo)
 
 
 def _in_error_expression(scope: Scope) -> str:
@@ -97,8 +103,9 @@ def _held_back(look: Look) -> Iterator[Match]:
     for gpu in _gpus(look):
         brakes = [reason for reason in gpu.throttle_reasons or () if reason in _HARD_BRAKES]
         if brakes:
-            told = f"Its driver says: {', '.join(brakes)}"
-            yield Match(labels=look.labels(gpu=gpu.index), todo=f"{_with(told)} {_COOL}")
+            told = say("Its driver says: {reasons}", reasons=", ".join(brakes))
+            todo = paragraph((*_with(told), say(_COOL)))
+            yield Match(labels=look.labels(gpu=gpu.index), todo=todo)
 
 
 def _held_back_expression(scope: Scope) -> str:
@@ -110,22 +117,24 @@ def _gpus(look: Look) -> tuple[GpuSample, ...]:
     return look.snapshot.gpus if look.snapshot else ()
 
 
-def _with(*told: str | None) -> str | None:
-    """What is known, in sentences; None: nothing is."""
-    return " ".join(sentence(words) for words in told if words) or None
+def _with(*told: str | None) -> tuple[str, ...]:
+    """What is known, in sentences."""
+    return tuple(sentence(known(words)) for words in told if words)
 
 
-_INSPECT = (
+_INSPECT = phrase(
     "Stop giving it jobs; restart the machine, and where it comes back, have the card seen to."
 )
-_COOL = "Look at its fans, its filters, the room, and its power connectors."
+_COOL = phrase("Look at its fans, its filters, the room, and its power connectors.")
 
 GPU_RULES = (
     Rule(
         name="GpuLost",
         severity="critical",
-        summary="{machine}{of_tier} is without {a_gpu}: it does not answer or is not there",
-        todo="Restart the machine; where that does not help, look at the card's seat and power.",
+        summary=phrase("{machine}{of_tier} is without {a_gpu}: it does not answer or is not there"),
+        todo=phrase(
+            "Restart the machine; where that does not help, look at the card's seat and power."
+        ),
         holds=_lost,
         expression=_lost_expression,
         for_seconds=30.0,
@@ -133,7 +142,7 @@ GPU_RULES = (
     Rule(
         name="GpuHardwareError",
         severity="critical",
-        summary="GPU {gpu} of {machine}{of_tier} reported an error of its hardware (Xid)",
+        summary=phrase("GPU {gpu} of {machine}{of_tier} reported an error of its hardware (Xid)"),
         todo=_INSPECT,
         holds=_in_error,
         expression=_in_error_expression,
@@ -142,7 +151,7 @@ GPU_RULES = (
     Rule(
         name="GpuOverheating",
         severity="warning",
-        summary="GPU {gpu} of {machine}{of_tier} is slowed down by heat, at {value:.0f} °C",
+        summary=phrase("GPU {gpu} of {machine}{of_tier} is slowed down by heat, at {value} °C"),
         todo=_COOL,
         holds=_hot,
         expression=_hot_expression,
@@ -151,7 +160,9 @@ GPU_RULES = (
     Rule(
         name="GpuThrottled",
         severity="warning",
-        summary="GPU {gpu} of {machine}{of_tier} is held back by its hardware: heat or power",
+        summary=phrase(
+            "GPU {gpu} of {machine}{of_tier} is held back by its hardware: heat or power"
+        ),
         todo=_COOL,
         holds=_held_back,
         expression=_held_back_expression,

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tierwatch_agent.snapshot import ServerSample, StallCause
+from tierwatch_agent.words import known, paragraph, phrase, say
 from tierwatch_dashboard.alerts.rule import Look, Match, Rule, Scope, select, span
 from tierwatch_dashboard.reasons import sentence
 
 _BY = "by (machine, server)"
-_SMALLER = "Lower the resolution or the batch, or take a smaller model; see who else holds VRAM."
-_RESTART = "Interrupt the job; where that does nothing, restart the server."
+_SMALLER = phrase(
+    "Lower the resolution or the batch, or take a smaller model; see who else holds VRAM."
+)
+_RESTART = phrase("Interrupt the job; where that does nothing, restart the server.")
 
 
 def _stalls(*causes: StallCause) -> Callable[[Look], Iterator[Match]]:
     def holds(look: Look) -> Iterator[Match]:
         for server in _servers(look):
             if server.stall is not None and server.stall.cause in causes:
+                remedy = say(_REMEDIES[causes[0]])
                 yield Match(
                     labels=look.labels(server=server.id),
-                    todo=f"{sentence(server.stall.evidence)} {_REMEDIES[causes[0]]}",
+                    todo=paragraph((sentence(server.stall.evidence), remedy)),
                 )
 
     return holds
@@ -54,7 +58,7 @@ def _down(look: Look) -> Iterator[Match]:
         silent = server.stall is not None and server.stall.cause == "unresponsive"
         if server.state == "down" or silent:
             why = server.stall.evidence if server.stall else server.reason
-            todo = f"{sentence(why)} {_START}" if why else None
+            todo = paragraph((sentence(known(why)), say(_START))) if why else None
             yield Match(labels=look.labels(server=server.id), todo=todo)
 
 
@@ -122,14 +126,14 @@ def _servers(look: Look) -> tuple[ServerSample, ...]:
     return look.snapshot.servers if look.snapshot else ()
 
 
-_START = "Start it again, or close what hangs of it; its own log says why it ended."
+_START = phrase("Start it again, or close what hangs of it; its own log says why it ended.")
 _REMEDIES: dict[StallCause, str] = {"vram": _SMALLER, "spill": _SMALLER, "hang": _RESTART}
 
 JOB_RULES = (
     Rule(
         name="GenerationJobStalledOnVram",
         severity="critical",
-        summary="A job on {machine}{of_tier} does not move: no VRAM is left for {server}",
+        summary=phrase("A job on {machine}{of_tier} does not move: no VRAM is left for {server}"),
         todo=_SMALLER,
         holds=_stalls("vram"),
         expression=_stalls_expression("vram"),
@@ -137,7 +141,7 @@ JOB_RULES = (
     Rule(
         name="GenerationJobOutOfMemory",
         severity="warning",
-        summary="{server} on {machine}{of_tier} ran out of VRAM {value:.0f} times in {window}",
+        summary=phrase("{server} on {machine}{of_tier} ran out of VRAM {value} times in {window}"),
         todo=_SMALLER,
         holds=_out_of_memory,
         expression=_out_of_memory_expression,
@@ -147,7 +151,9 @@ JOB_RULES = (
     Rule(
         name="GenerationSpilledToSystemMemory",
         severity="warning",
-        summary="A job on {machine}{of_tier} crawls: {server} overflows into the system's RAM",
+        summary=phrase(
+            "A job on {machine}{of_tier} crawls: {server} overflows into the system's RAM"
+        ),
         todo=_SMALLER,
         holds=_stalls("spill"),
         expression=_stalls_expression("spill"),
@@ -156,7 +162,9 @@ JOB_RULES = (
     Rule(
         name="GenerationJobHung",
         severity="critical",
-        summary="A job on {machine}{of_tier} does not move, and {server} is not short of VRAM",
+        summary=phrase(
+            "A job on {machine}{of_tier} does not move, and {server} is not short of VRAM"
+        ),
         todo=_RESTART,
         holds=_stalls("hang", "gpu"),
         expression=_stalls_expression("hang", "gpu"),
@@ -164,7 +172,7 @@ JOB_RULES = (
     Rule(
         name="GenerationServerDown",
         severity="warning",
-        summary="{server} on {machine}{of_tier} does not answer",
+        summary=phrase("{server} on {machine}{of_tier} does not answer"),
         todo=_START,
         holds=_down,
         expression=_down_expression,
@@ -173,8 +181,8 @@ JOB_RULES = (
     Rule(
         name="QueueStuck",
         severity="warning",
-        summary="{server} on {machine}{of_tier} runs no job while jobs wait ({value:.0f})",
-        todo="Look at the server's own page: is its queue stopped? Restart it if not.",
+        summary=phrase("{server} on {machine}{of_tier} runs no job while jobs wait ({value})"),
+        todo=phrase("Look at the server's own page: is its queue stopped? Restart it if not."),
         holds=_stuck,
         expression=_stuck_expression,
         for_seconds=120.0,
@@ -182,8 +190,8 @@ JOB_RULES = (
     Rule(
         name="NoThroughput",
         severity="warning",
-        summary="{machine}{of_tier} finished no job in {window} while jobs wait ({value:.0f})",
-        todo="See on the machine's page what runs: a job far too large, or one that fails.",
+        summary=phrase("{machine}{of_tier} finished no job in {window} while jobs wait ({value})"),
+        todo=phrase("See on the machine's page what runs: a job far too large, or one that fails."),
         holds=_no_throughput,
         expression=_no_throughput_expression,
         for_seconds=600.0,

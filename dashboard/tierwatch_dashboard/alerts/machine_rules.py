@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tierwatch_agent.snapshot import GpuSample
 from tierwatch_agent.wording import GIBIBYTE
+from tierwatch_agent.words import paragraph, phrase
 from tierwatch_dashboard.alerts.rule import (
     ASSIGNMENT,
     FLOOR,
@@ -25,15 +26,20 @@ SHORTEST_RANGE_SECONDS = 5.0
 """A range that is no longer than this holds one recorded sample, which is as good as none."""
 
 _LOWER_BOUND = "max by (machine, gpu) (tierwatch_gpu_memory_available_lower_bound) == 1"
-_FREE_SOME = (
+_FREE_SOME = phrase(
     "See who holds its VRAM on the machine's page, and end that or unload its models; or assign "
     "the machine to a lower tier."
 )
+_FREE_SOME_UNTOLD = phrase(
+    "The system does not tell who holds VRAM. See who holds its VRAM on the machine's page, and "
+    "end that or unload its models; or assign the machine to a lower tier."
+)
+_TENTHS = ".1f"
 
 
 def _down(look: Look) -> Iterator[Match]:
     if look.view.verdict.state == "down" and look.view.machine.duty:
-        yield Match(labels=look.labels(), todo=" ".join(look.view.verdict.reasons))
+        yield Match(labels=look.labels(), todo=paragraph(look.view.verdict.reasons))
 
 
 def _down_expression(scope: Scope) -> str:
@@ -125,7 +131,7 @@ def _of_gpu(gpu: GpuVerdict, count: float, look: Look) -> Match:
     return Match(
         labels=look.labels(gpu=gpu.gpu, tier=gpu.tier or ""),
         value=count / GIBIBYTE,
-        todo=" ".join(gpu.reasons) or None,
+        todo=paragraph(gpu.reasons) or None,
     )
 
 
@@ -138,8 +144,10 @@ MACHINE_RULES = (
     Rule(
         name="MachineDown",
         severity="critical",
-        summary="{machine}{of_tier} does not answer",
-        todo="Is the machine on, does tierwatch-agent run there, and does the network reach it?",
+        summary=phrase("{machine}{of_tier} does not answer"),
+        todo=phrase(
+            "Is the machine on, does tierwatch-agent run there, and does the network reach it?"
+        ),
         holds=_down,
         expression=_down_expression,
         waited=lambda policy: policy.down_after_seconds,
@@ -147,8 +155,9 @@ MACHINE_RULES = (
     Rule(
         name="MachineBelowTier",
         severity="warning",
-        summary="{machine} cannot serve {tier}: GPU {gpu} lacks {value:.1f} GiB",
+        summary=phrase("{machine} cannot serve {tier}: GPU {gpu} lacks {value} GiB"),
         todo=_FREE_SOME,
+        figure=_TENTHS,
         holds=_below,
         expression=_below_expression,
         # Or a trouble of less than below_for would fire by what is seen of it once it has gone.
@@ -157,8 +166,11 @@ MACHINE_RULES = (
     Rule(
         name="MachineMayBeBelowTier",
         severity="info",
-        summary="{machine} may be unable to serve {tier}: GPU {gpu} lacks up to {value:.1f} GiB",
-        todo="The system does not tell who holds VRAM. " + _FREE_SOME,
+        summary=phrase(
+            "{machine} may be unable to serve {tier}: GPU {gpu} lacks up to {value} GiB"
+        ),
+        todo=_FREE_SOME_UNTOLD,
+        figure=_TENTHS,
         holds=_may_be_below,
         expression=_may_be_below_expression,
         for_seconds=60.0,
@@ -166,8 +178,9 @@ MACHINE_RULES = (
     Rule(
         name="MachineAtRisk",
         severity="info",
-        summary="{machine} only just serves {tier}: GPU {gpu} has {value:.1f} GiB to spare",
+        summary=phrase("{machine} only just serves {tier}: GPU {gpu} has {value} GiB to spare"),
         todo=_FREE_SOME,
+        figure=_TENTHS,
         holds=_at_risk,
         expression=_at_risk_expression,
         for_seconds=60.0,

@@ -10,8 +10,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
+from tierwatch_agent.words import phrase, say
 from tierwatch_dashboard.alerts import Alert, Matcher, Silence
-from tierwatch_dashboard.toml_table import did_you_mean
+from tierwatch_dashboard.toml_table import closest
 
 LABELS: tuple[str, ...] = ("alertname", "gpu", "machine", "server", "severity", "tier")
 """What this dashboard's own alerts can be told apart by."""
@@ -65,25 +66,31 @@ def parse(text: str, known: Collection[str] | None = LABELS) -> tuple[Matcher, .
         match = _MATCHER.match(text, place)
         if match is None:
             rest = text[place:].strip().splitlines()[0]
-            raise MatcherError(f"“{rest}” is no matcher: write it as {_EXAMPLE}.")
+            raise MatcherError(
+                say("“{text}” is no matcher: write it as {example}.", text=rest, example=_EXAMPLE)
+            )
         found.append(_matcher(match[1], match[2], match[3], known))
         place = match.end()
     if not found:
-        raise MatcherError(f"A silence needs a matcher, such as {_EXAMPLE}.")
+        raise MatcherError(say("A silence needs a matcher, such as {example}.", example=_EXAMPLE))
     if matches(found, {}):
         raise MatcherError(
-            f"“{written(found)}” holds for all that lacks such a label, which is too much: add one "
-            f"that names what the silence is for, such as {_EXAMPLE}."
+            say(
+                "“{matchers}” holds for all that lacks such a label, which is too much: add one "
+                "that names what the silence is for, such as {example}.",
+                matchers=written(found),
+                example=_EXAMPLE,
+            )
         )
     return tuple(found)
 
 
 def _matcher(name: str, operator: str, value: str, known: Collection[str] | None) -> Matcher:
     if not _NAME.fullmatch(name):
-        raise MatcherError(f"“{name}” cannot be a label's name: write {_EXAMPLE}.")
+        words = phrase("“{name}” cannot be a label's name: write {example}.")
+        raise MatcherError(say(words, name=name, example=_EXAMPLE))
     if known is not None and name not in known:
-        mend = did_you_mean(name, known) or f": alerts have {', '.join(sorted(known))}."
-        raise MatcherError(f"No alert has a label “{name}”{mend}")
+        raise MatcherError(_no_label(name, known))
     if value.startswith('"'):
         value = re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], value[1:-1])
     match operator:
@@ -91,12 +98,22 @@ def _matcher(name: str, operator: str, value: str, known: Collection[str] | None
             try:
                 re.compile(value)
             except re.error as error:
-                raise MatcherError(f"“{value}” is no regular expression: {error}.") from error
+                raise MatcherError(
+                    say("“{text}” is no regular expression: {why}.", text=value, why=error)
+                ) from error
             return Matcher(name=name, value=value, operator=operator)
         case "!=":
             return Matcher(name=name, value=value, operator="!=")
         case _:
             return Matcher(name=name, value=value)
+
+
+def _no_label(name: str, known: Collection[str]) -> str:
+    if close := closest(name, known):
+        words = phrase("No alert has a label “{name}”. Did you mean {close}?")
+        return say(words, name=name, close=close)
+    there_are = ", ".join(sorted(known))
+    return say("No alert has a label “{name}”: alerts have {labels}.", name=name, labels=there_are)
 
 
 def _quoted(value: str) -> str:

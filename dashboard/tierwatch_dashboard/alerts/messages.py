@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from tierwatch_agent.words import lines, paragraph, phrase, say, say_many
 from tierwatch_dashboard.alerts import SEVERITIES, Alert, Severity
 
 LISTED = 8
@@ -15,6 +16,17 @@ LISTED = 8
 
 NAMED = 40
 """Machines that a message names at most beyond those: chat programs cut long messages."""
+
+_FIRST: dict[Severity, str] = {
+    "critical": phrase("Critical: {what}"),
+    "warning": phrase("Warning: {what}"),
+    "info": phrase("Info: {what}"),
+}
+_AGAIN: dict[Severity, str] = {
+    "critical": phrase("Still critical: {what}"),
+    "warning": phrase("Still warning: {what}"),
+    "info": phrase("Still info: {what}"),
+}
 
 Kind = Literal["firing", "repeat", "resolved", "test"]
 
@@ -34,35 +46,36 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 def firing(receiver: str, alerts: Sequence[Alert], *, repeat: bool = False) -> Message:
     """That alerts of one rule fire, or still do."""
     worst = _worst(alerts)
-    what = f"{alerts[0].rule}: {_subject(alerts)}"
-    lines = [_told(alert) for alert in alerts[:LISTED]]
+    what = say("{rule}: {subject}", rule=alerts[0].rule, subject=_subject(alerts))
+    told = [*map(_told, alerts[:LISTED]), *_rest(alerts)]
+    todos = _todos(alerts)
     return Message(
         receiver=receiver,
         kind="repeat" if repeat else "firing",
         severity=worst,
-        title=f"Still {worst}: {what}" if repeat else f"{worst.capitalize()}: {what}",
-        body="\n".join([*lines, *_rest(alerts), "", *_todos(alerts)]).strip(),
+        title=say((_AGAIN if repeat else _FIRST)[worst], what=what),
+        body=lines([*told, "", *todos] if todos else told),
     )
 
 
 def resolved(receiver: str, alerts: Sequence[Alert], zone: tzinfo | None = None) -> Message:
     """That alerts of one rule are over. ``zone``: whose clock it tells; None: this computer's."""
     worst = _worst(alerts)
-    lines = [_over(alert, zone) for alert in alerts[:LISTED]]
+    told = [_over(alert, zone) for alert in alerts[:LISTED]]
     return Message(
         receiver=receiver,
         kind="resolved",
         severity=worst,
-        title=f"Over: {alerts[0].rule}: {_subject(alerts)}",
-        body="\n".join([*lines, *_rest(alerts)]),
+        title=say("Over: {rule}: {subject}", rule=alerts[0].rule, subject=_subject(alerts)),
+        body=lines([*told, *_rest(alerts)]),
     )
 
 
 def late(message: Message, made_at: float, zone: tzinfo | None = None) -> Message:
     """A message that could not be delivered at once, and says from when it is."""
     made = datetime.fromtimestamp(made_at, zone)
-    body = f"{message.body}\n\nDelivered late: this is from {made:%Y-%m-%d %H:%M:%S}."
-    return msgspec.structs.replace(message, body=body)
+    late = say("Delivered late: this is from {when}.", when=f"{made:%Y-%m-%d %H:%M:%S}")
+    return msgspec.structs.replace(message, body=lines((message.body, "", late)))
 
 
 def test(receiver: str) -> Message:
@@ -71,8 +84,10 @@ def test(receiver: str) -> Message:
         receiver=receiver,
         kind="test",
         severity="info",
-        title="Tierwatch: a test",
-        body=f'This is what reaches the receiver "{receiver}". Nothing is wrong.',
+        title=say("Tierwatch: a test"),
+        body=say(
+            'This is what reaches the receiver "{receiver}". Nothing is wrong.', receiver=receiver
+        ),
     )
 
 
@@ -84,8 +99,10 @@ def _worst(alerts: Sequence[Alert]) -> Severity:
 def _subject(alerts: Sequence[Alert]) -> str:
     machines = _machines(alerts)
     if not machines:
-        return "the dashboard"
-    return machines[0] if len(machines) == 1 else f"{len(machines)} machines"
+        return say("the dashboard")
+    if len(machines) == 1:
+        return machines[0]
+    return say_many("{count} machine", "{count} machines", len(machines))
 
 
 def _machines(alerts: Sequence[Alert]) -> list[str]:
@@ -94,14 +111,16 @@ def _machines(alerts: Sequence[Alert]) -> list[str]:
 
 
 def _told(alert: Alert) -> str:
-    again = f" It came back {_times(alert.recurrences)}." if alert.recurrences else ""
-    return f"{alert.summary}{again}"
-
-
-def _times(count: int) -> str:
-    return {1: "soon after it was over", 2: "twice in short order"}.get(
-        count, f"{count} times in short order"
-    )
+    match alert.recurrences:
+        case 0:
+            return alert.summary
+        case 1:
+            back = say("It came back soon after it was over.")
+        case 2:
+            back = say("It came back twice in short order.")
+        case count:
+            back = say("It came back {count} times in short order.", count=count)
+    return paragraph((alert.summary, back))
 
 
 def _over(alert: Alert, zone: tzinfo | None) -> str:
@@ -109,23 +128,27 @@ def _over(alert: Alert, zone: tzinfo | None) -> str:
     end = alert.resolved_at or alert.since
     lasted = _length(end - alert.since)
     until = datetime.fromtimestamp(end, zone)
-    return f"{f'{where}: ' if where else ''}over since {until:%H:%M:%S}, after {lasted}."
+    words = say("over since {time}, after {span}.", time=f"{until:%H:%M:%S}", span=lasted)
+    return say("{machine}: {over}", machine=where, over=words) if where else words
 
 
 def _length(seconds: float) -> str:
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return say("{count} s", count=f"{seconds:.0f}")
     if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+        return say("{count} min", count=f"{seconds / 60:.0f}")
+    return say("{count} h", count=f"{seconds / 3600:.1f}")
 
 
 def _rest(alerts: Sequence[Alert]) -> list[str]:
     rest = _machines(alerts[LISTED:])
     if not rest:
         return []
-    more = f" and {len(rest) - NAMED} more" if len(rest) > NAMED else ""
-    return [f"And {len(rest)} more: {', '.join(rest[:NAMED])}{more}."]
+    names = ", ".join(rest[:NAMED])
+    if len(rest) > NAMED:
+        more = say("{count} more", count=len(rest) - NAMED)
+        names = say("{others} and {last}", others=names, last=more)
+    return [say("And {count} more: {names}.", count=len(rest), names=names)]
 
 
 def _todos(alerts: Sequence[Alert]) -> list[str]:

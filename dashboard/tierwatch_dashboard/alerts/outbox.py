@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
 
+from tierwatch_dashboard.alerts.documents import read, written
 from tierwatch_dashboard.alerts.messages import Message, late
 from tierwatch_dashboard.alerts.settings import Receiver
 from tierwatch_dashboard.alerts.tables import OUTBOX
@@ -63,7 +64,7 @@ def enqueue(connection: Connection, messages: Sequence[Message], now: float) -> 
     rows = [
         {
             "receiver": message.receiver,
-            "document": msgspec.json.encode(message),
+            "document": written(message),
             "made_at": milliseconds(now),
         }
         for message in messages
@@ -196,7 +197,7 @@ class Outbox:
                 self._count(name, "delivered")
 
     def _was_sent(self, receiver: Receiver, head: Row[Any]) -> bool:
-        message = msgspec.json.decode(head.document, type=Message)
+        message = read(head.document, Message)
         made_at = seconds(head.made_at)
         if self._now() - made_at > LATE_SECONDS:
             message = late(message, made_at)

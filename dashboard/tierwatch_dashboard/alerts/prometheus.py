@@ -128,8 +128,8 @@ def _alert(rule: Rule, scope: Scope) -> Pairs:
         "keep_firing_for": span(RESOLVE_SECONDS),
         "labels": {"severity": terms.severity},
         "annotations": {
-            "summary": template(rule.summary, terms.window_seconds),
-            "todo": template(rule.todo, terms.window_seconds),
+            "summary": template(rule.summary, rule.figure, terms.window_seconds),
+            "todo": template(rule.todo, rule.figure, terms.window_seconds),
         },
     }
 

@@ -18,9 +18,11 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
+from tierwatch_agent.words import translated
 from tierwatch_dashboard.alerts.messages import Message, test
 from tierwatch_dashboard.alerts.outbox import DeliveryError
 from tierwatch_dashboard.alerts.settings import Receiver
+from tierwatch_dashboard.catalogues import catalogue
 
 _LIBRARIES = {"apprise": logging.WARNING, "requests": logging.CRITICAL, "urllib3": logging.CRITICAL}
 """Their logs hold addresses, and with them secrets: they say no more than these levels, and that
@@ -33,12 +35,12 @@ _loading = threading.Lock()
 
 
 def send(receiver: Receiver, message: Message) -> None:
-    """Gives a message to a receiver; DeliveryError says why it could not be, without secrets."""
-    service = _service(receiver)
+    """Gives a message to a receiver, in its language; DeliveryError says why not, no secret."""
+    service, sentences = _service(receiver), catalogue(receiver.language)
     with _said() as complaints:
         taken = service.notify(
-            title=message.title,
-            body=message.body,
+            title=translated(message.title, sentences),
+            body=translated(message.body, sentences),
             notify_type="success" if message.kind == "resolved" else _TYPES[message.severity],
         )
     if not taken:

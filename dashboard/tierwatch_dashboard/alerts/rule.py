@@ -91,6 +91,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     expression: Callable[[Scope], str]
     holds: Callable[[Look], Iterable[Match]] | None
     """None: only another program can see it."""
+    figure: str = ".0f"
+    """How its value is written, as ``format`` and Prometheus' ``printf`` take it."""
     for_seconds: float = 0.0
     waited: Callable[[Policy], float] = lambda _policy: 0.0
     """How long the verdict that the rule reads has waited already, by the studio's policy."""

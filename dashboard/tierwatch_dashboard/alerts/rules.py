@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cache
 
+from tierwatch_agent.words import phrase
 from tierwatch_dashboard.alerts import Finding
 from tierwatch_dashboard.alerts.gpu_rules import GPU_RULES
 from tierwatch_dashboard.alerts.job_rules import JOB_RULES
@@ -32,8 +33,10 @@ def _dashboard_expression(_scope: Scope) -> str:
 POLLING_BEHIND = Rule(
     name="DashboardPollingBehind",
     severity="warning",
-    summary="The dashboard has not asked one of its machines for {value:.0f} s",
-    todo="Its machine is too busy, or too slow for so many agents: see its log and its load.",
+    summary=phrase("The dashboard has not asked one of its machines for {value} s"),
+    todo=phrase(
+        "Its machine is too busy, or too slow for so many agents: see its log and its load."
+    ),
     holds=None,
     expression=_polls_expression,
     for_seconds=30.0,
@@ -42,8 +45,8 @@ POLLING_BEHIND = Rule(
 DASHBOARD_DOWN = Rule(
     name="DashboardDown",
     severity="warning",
-    summary="Tierwatch's dashboard does not answer",
-    todo="Does tierwatch serve run? Until it does, the assignments that it told last hold.",
+    summary=phrase("Tierwatch's dashboard does not answer"),
+    todo=phrase("Does tierwatch serve run? Until it does, the assignments that it told last hold."),
     holds=None,
     expression=_dashboard_expression,
     for_seconds=120.0,
@@ -98,7 +101,8 @@ def _behind(polling: SourceHealth, settings: AlertSettings, now: float) -> Itera
 
 def _finding(rule: Rule, terms: Terms, match: Match) -> Finding:
     def worded(sentence: str) -> str:
-        return said(sentence, match.labels, match.value, terms.window_seconds)
+        figure = format(match.value, rule.figure)
+        return said(sentence, match.labels, figure, terms.window_seconds)
 
     return Finding(
         rule=rule.name,

@@ -1,6 +1,6 @@
 """Sentences of rules, written once and said by the dashboard and by Prometheus alike. Pure.
 
-``{machine}`` ``{tier}`` ``{gpu}`` ``{server}`` are an alert's labels, ``{value:.1f}`` its figure;
+``{machine}`` ``{tier}`` ``{gpu}`` ``{server}`` are an alert's labels, ``{value}`` its figure;
 ``{of_tier}`` is " (mass)", or nothing where the machine has no tier, and ``{a_gpu}`` "GPU 0", or
 "a GPU" where none is meant in particular. ``{window}`` is how far back the rule looks.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from string import Formatter
 
 from tierwatch_agent.wording import duration
+from tierwatch_agent.words import say
 
 _LABELS = ("machine", "tier", "gpu", "server")
 _GO = {
@@ -20,29 +21,32 @@ _GO = {
 }
 
 
-def said(sentence: str, labels: Mapping[str, str], value: float, window_seconds: float) -> str:
+def said(sentence: str, labels: Mapping[str, str], value: str, window_seconds: float) -> str:
     """A sentence as the dashboard says it."""
     tier, gpu = labels.get("tier"), labels.get("gpu")
-    return sentence.format(
+    values = {
         **{name: labels.get(name, "") for name in _LABELS},
-        of_tier=f" ({tier})" if tier else "",
-        a_gpu=f"GPU {gpu}" if gpu else "a GPU",
-        value=value,
-        window=duration(window_seconds),
+        "of_tier": say(" ({tier})", tier=tier) if tier else "",
+        "a_gpu": say("GPU {gpu}", gpu=gpu) if gpu else say("a GPU"),
+        "value": value,
+        "window": duration(window_seconds),
+    }
+    return say(
+        sentence, **{name: each for name, each in values.items() if f"{{{name}}}" in sentence}
     )
 
 
-def template(sentence: str, window_seconds: float) -> str:
-    """The same sentence as a template that Prometheus fills in."""
-    return "".join(_pieces(sentence, window_seconds))
+def template(sentence: str, figure: str, window_seconds: float) -> str:
+    """The same sentence as a template that Prometheus fills in; ``figure`` is its value's form."""
+    return "".join(_pieces(sentence, figure, window_seconds))
 
 
-def _pieces(sentence: str, window_seconds: float) -> Iterator[str]:
-    for text, name, shape, _ in Formatter().parse(sentence):
+def _pieces(sentence: str, figure: str, window_seconds: float) -> Iterator[str]:
+    for text, name, _, _ in Formatter().parse(sentence):
         yield text
         if name == "window":
             yield duration(window_seconds)
         elif name == "value":
-            yield f'{{{{ printf "%{shape}" $value }}}}'
+            yield f'{{{{ printf "%{figure}" $value }}}}'
         elif name is not None:
             yield _GO[name]

@@ -33,6 +33,8 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     resolved: bool = True
     """Whether it hears too when an alert is over."""
+    language: str = "en"
+    """The language that it is told in, one of ``catalogues.LANGUAGES``."""
 
     def __repr__(self) -> str:
         """Of the URL no more than its scheme, since this may end in a log."""

@@ -10,6 +10,7 @@ from tierwatch_dashboard.alerts import SEVERITIES, Severity
 from tierwatch_dashboard.alerts.rule import Rule
 from tierwatch_dashboard.alerts.rules import RULES
 from tierwatch_dashboard.alerts.settings import AlertSettings, Receiver, Route, RuleSettings
+from tierwatch_dashboard.catalogues import LANGUAGES
 from tierwatch_dashboard.toml_table import Table, did_you_mean
 
 LONGEST_GROUP_WAIT_SECONDS = 300.0
@@ -30,7 +31,7 @@ def settings_of(
         tags: Machine to its tags.
         wrong_with: What is wrong with a receiver's URL, without repeating it; default: Apprise.
     """
-    table.only(("group_wait", "repeat", "alertmanager", "receiver", "route", "rule"))
+    table.only(("language", "group_wait", "repeat", "alertmanager", "receiver", "route", "rule"))
     receivers = tuple(_receivers(table, wrong_with or _wrong_with))
     names = tuple(receiver.name for receiver in receivers)
     default = AlertSettings()
@@ -59,6 +60,7 @@ def _wrong_with(url: str) -> str | None:
 
 
 def _receivers(alerts: Table, wrong_with: Callable[[str], str | None]) -> Iterator[Receiver]:
+    language = alerts.choice("language", tuple(LANGUAGES)) or "en"
     taken: set[str] = set()
     for table in alerts.tables("receiver", "name"):
         table.only(("name", "url", "resolved"))
@@ -70,7 +72,7 @@ def _receivers(alerts: Table, wrong_with: Callable[[str], str | None]) -> Iterat
         if wrong := wrong_with(url):
             raise table.wrong(wrong)
         resolved = table.flag("resolved") if "resolved" in table.given else True
-        yield Receiver(name=name, url=url, resolved=resolved)
+        yield Receiver(name=name, url=url, resolved=resolved, language=language)
 
 
 def _routes(

@@ -10,13 +10,16 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Engine, delete, insert, select, tuple_, update
 
+from tierwatch_agent.words import phrase, say
 from tierwatch_dashboard.alerts import Alert, Matcher, Severity, Silence, Window
 from tierwatch_dashboard.alerts.board import BoardError, Origin, PastAlert, ends_later
+from tierwatch_dashboard.alerts.documents import read, written
 from tierwatch_dashboard.alerts.engine import Step
 from tierwatch_dashboard.alerts.outbox import enqueue
 from tierwatch_dashboard.alerts.tables import ALERTS, SILENCES, WINDOWS
@@ -31,7 +34,7 @@ WORDS_SECONDS = 15.0
 """How old the numbers in a stored alert's words may get: a state is stored at once, words are not
 worth a write a second."""
 
-_GONE = "This alert is over already."
+_GONE = phrase("This alert is over already.")
 
 
 class AlertStore:
@@ -117,7 +120,7 @@ class AlertStore:
             row = connection.execute(live).one_or_none()
             alert = _alert(row.document) if row else None
             if row is None or alert is None or alert.state != "firing":
-                raise BoardError(_GONE)
+                raise BoardError(say(_GONE))
             now = self._now()
             alert = msgspec.structs.replace(
                 alert, acknowledged_at=now, acknowledged_by=by, note=note or None
@@ -142,7 +145,7 @@ class AlertStore:
         """Makes a silence and gives its id; BoardError where its time makes no sense."""
         ends_later(starts_at, ends_at, self._now())
         if not matchers:
-            raise BoardError("A silence needs a matcher: without one it would silence all.")
+            raise BoardError(say("A silence needs a matcher: without one it would silence all."))
         silence = Silence(
             id=secrets.token_hex(8),
             matchers=tuple(matchers),
@@ -161,7 +164,7 @@ class AlertStore:
         with writing(self._engine) as connection:
             found = [each for each in _silences(connection, now) if each.id == id_]
             if not found:
-                raise BoardError("This silence is over already.")
+                raise BoardError(say("This silence is over already."))
             ended = msgspec.structs.replace(found[0], ends_at=now)
             changed = update(SILENCES).where(SILENCES.c.id == id_)
             connection.execute(changed.values(_silence_row(ended)))
@@ -187,11 +190,13 @@ class AlertStore:
         no sense.
         """
         if ends_at <= starts_at:
-            raise BoardError("This maintenance would end before it begins: choose a later end.")
+            raise BoardError(
+                say("This maintenance would end before it begins: choose a later end.")
+            )
         if not weekly and ends_at <= self._now():
-            raise BoardError("This maintenance would be over already: choose a later end.")
+            raise BoardError(say("This maintenance would be over already: choose a later end."))
         if weekly and ends_at - starts_at >= WEEK.total_seconds():
-            raise BoardError("A weekly maintenance must be shorter than a week.")
+            raise BoardError(say("A weekly maintenance must be shorter than a week."))
         window = Window(
             id=secrets.token_hex(8),
             machine=machine,
@@ -210,7 +215,7 @@ class AlertStore:
         """Ends a maintenance window, and every later week of it; BoardError where there is none."""
         with writing(self._engine) as connection:
             if not connection.execute(delete(WINDOWS).where(WINDOWS.c.id == id_)).rowcount:
-                raise BoardError("This maintenance is over already.")
+                raise BoardError(say("This maintenance is over already."))
 
     def prune(self, now: float) -> None:
         """Removes alerts and silences that were over 90 days ago, and windows that are over."""
@@ -248,12 +253,14 @@ def _row(alert: Alert, now: float) -> dict[str, object]:
         "machine": alert.labels.get("machine"),
         "fired_at": None if alert.fired_at is None else milliseconds(alert.fired_at),
         "saved_at": milliseconds(now),
-        "document": msgspec.json.encode(alert),
+        "document": written(alert),
     }
 
 
+@lru_cache(maxsize=4096)
 def _alert(document: bytes) -> Alert:
-    return msgspec.json.decode(document, type=Alert)
+    # Kept, since every step reads all that live, and few have changed since the last.
+    return read(document, Alert)
 
 
 def _silence_row(silence: Silence) -> dict[str, object]:
