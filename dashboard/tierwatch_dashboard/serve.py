@@ -22,6 +22,7 @@ from tierwatch_dashboard.database import DatabaseError, open_database
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.fleet.state import FleetState
 from tierwatch_dashboard.fleet.trend import Trends
+from tierwatch_dashboard.history.holdings import HoldingStore
 from tierwatch_dashboard.history.jobs import JobStore
 from tierwatch_dashboard.history.verdicts import VerdictStore
 from tierwatch_dashboard.history.watches import WatchStore
@@ -62,13 +63,18 @@ class Dashboard:
         self._verdicts = VerdictStore(engine)
         self._watches = WatchStore(engine)
         self._jobs = JobStore(engine)
+        self._holdings = HoldingStore(engine)
         self._last_hour = LastHour(self._jobs, time.time)
         self._trends = Trends()
         self._fleet, self._history, self._recorded = open_sources(
             config, engine, lambda: self._inventory_file.current.machines, self._deliver
         )
         self._recorder = Recorder(
-            self._history.append, self._verdicts.append_changes, self._jobs.append
+            self._history.append,
+            self._verdicts.append_changes,
+            self._jobs.append,
+            self._holdings.append,
+            holders=self._holdings.current(),
         )
         self._state = FleetState(
             self._inventory_file,
@@ -169,6 +175,7 @@ class Dashboard:
         self._verdicts.prune(time.time())
         self._watches.prune(time.time())
         self._jobs.prune(time.time())
+        self._holdings.prune(time.time())
         self._alerting.prune(time.time())
 
     def _beat(self) -> None:

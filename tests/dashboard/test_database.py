@@ -21,6 +21,8 @@ import tierwatch_dashboard.alerts.tables
 import tierwatch_dashboard.audit
 import tierwatch_dashboard.migrations
 from tierwatch_dashboard.database import DatabaseError, open_database, reading, writing
+from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.job_spans import job_spans
 from tierwatch_dashboard.history.sqlite import SqliteHistory
 from tierwatch_dashboard.history.tables import METADATA
 
@@ -89,6 +91,37 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_its_points(f
     assert differences(engine) == []
     (series,) = SqliteHistory(engine).series("render-01", 0, 10_000)
     assert [(bucket.at, bucket.used_bytes) for bucket in series.buckets] == [(6000.5, 7.0)]
+    engine.dispose()
+
+
+def test_a_file_from_before_holders_keeps_its_points_jobs_and_buckets(file: Path) -> None:
+    make_at("0004", file)
+    with sqlite3.connect(file) as connection:
+        connection.execute("INSERT INTO gpus VALUES (1, 'render-01', '0')")
+        connection.execute("INSERT INTO points (minute, gpu, at, used) VALUES (100, 1, 6000500, 7)")
+        connection.execute(
+            "INSERT INTO points_by_minute (gpu, at, points, used, used_max) "
+            "VALUES (1, 60000, 12, 5, 9)"
+        )
+        connection.execute(
+            "INSERT INTO jobs (machine, id, server, outcome, ended_at, duration) "
+            "VALUES ('render-01', 'a', 'comfyui-8188', 'oom', 6000000, 2000)"
+        )
+    connection.close()
+    engine = open_database(url(file))
+    assert differences(engine) == []
+    history = SqliteHistory(engine)
+    history.append([GpuPoint(machine="render-01", gpu="0", at=6005.5, own_bytes=2**30)])
+    (series,) = history.series("render-01", 5_000, 10_000)
+    assert [(each.used_bytes, each.own_bytes) for each in series.buckets] == [
+        (7.0, None),
+        (None, 2.0**30),
+    ]
+    history.roll_up(7000)
+    (series,) = history.series("render-01", 0, 10_000)
+    assert [(each.at, each.own_bytes) for each in series.buckets] == [(60, None), (6000, 2.0**30)]
+    (job,) = job_spans(engine, "render-01", 0, 10_000, 10)
+    assert (job.outcome, job.start, job.end) == ("oom", 5998, 6000)
     engine.dispose()
 
 

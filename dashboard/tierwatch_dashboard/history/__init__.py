@@ -19,7 +19,7 @@ class HistoryError(Exception):
 
 
 class GpuPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU at one moment, as it is written. Bytes, ratio, Celsius, watts; unknown is None."""
+    """One GPU at one moment, as it is written. Bytes, ratios, Celsius, watts; unknown is None."""
 
     machine: str
     gpu: str
@@ -32,6 +32,13 @@ class GpuPoint(msgspec.Struct, frozen=True, kw_only=True):
     utilization_ratio: float | None = None
     temperature_celsius: float | None = None
     power_watts: float | None = None
+    own_bytes: int | None = None
+    """Held by the generation server that would run the next job."""
+    clock_hertz: float | None = None
+    heat_ratio: float | None = None
+    """1 while heat holds its clocks back, 0 while it does not."""
+    capped_ratio: float | None = None
+    """1 while its power limit or supply holds its clocks back, 0 while it does not."""
 
 
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +59,11 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     temperature_celsius: float | None = None
     temperature_max_celsius: float | None = None
     power_watts: float | None = None
+    own_bytes: float | None = None
+    clock_hertz: float | None = None
+    heat_ratio: float | None = None
+    """Share of its points in which heat held the clocks back."""
+    capped_ratio: float | None = None
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +84,7 @@ class History(Protocol):
         ...
 
     def series(self, machine: str, start: float, end: float) -> tuple[Series, ...]:
-        """Each GPU of a machine from ``start`` to ``end``, at the finest resolution kept for it."""
+        """Each GPU of a machine from ``start`` to ``end``, in as many buckets as a chart shows."""
         ...
 
     def roll_up(self, now: float) -> None:

@@ -36,10 +36,15 @@ COLUMNS: tuple[str, ...] = (
     "temperature",
     "temperature_max",
     "power",
+    "own",
+    "clock",
+    "heat",
+    "capped",
 )
 """The columns of ``rows`` and ``buckets``, which are those of the rolled-up tables."""
 
 _OF_ONE_POINT = {"used_max": "used", "available_min": "available", "temperature_max": "temperature"}
+_IN_PERCENT = frozenset({"heat", "capped"})
 
 
 def rows(level: Level, *where: ColumnElement[bool]) -> Select[Any]:
@@ -47,14 +52,7 @@ def rows(level: Level, *where: ColumnElement[bool]) -> Select[Any]:
     c = level.table.c
     if level is not RAW:
         return select(*(c[name] for name in COLUMNS)).where(*where)
-    return select(
-        *(
-            (literal(1, Integer) if name == "points" else c[_OF_ONE_POINT.get(name, name)]).label(
-                name
-            )
-            for name in COLUMNS
-        )
-    ).where(*where)
+    return select(*(_of_a_point(name).label(name) for name in COLUMNS)).where(*where)
 
 
 def buckets(pieces: FromClause, width: int) -> Select[Any]:
@@ -78,9 +76,21 @@ def buckets(pieces: FromClause, width: int) -> Select[Any]:
         _mean(c.utilization, c.points, Integer).label("utilization"),
         _mean(c.temperature, c.points, Integer).label("temperature"),
         func.max(c.temperature_max).label("temperature_max"),
-        _mean(c.power, c.points, Integer).label("power"),
+        *(
+            _mean(c[name], c.points, Integer).label(name)
+            for name in ("power", "own", "clock", "heat", "capped")
+        ),
     ]
     return select(*columns).group_by(c.gpu, c.bucket)
+
+
+def _of_a_point(name: str) -> ColumnElement[Any]:
+    c = RAW.table.c
+    if name == "points":
+        return literal(1, Integer)
+    if name in _IN_PERCENT:
+        return c[name] * 100
+    return c[_OF_ONE_POINT.get(name, name)]
 
 
 def _mean(figure: ColumnElement[Any], points: ColumnElement[Any], kind: Any) -> ColumnElement[Any]:

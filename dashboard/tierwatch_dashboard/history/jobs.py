@@ -14,10 +14,9 @@ from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import Engine, RowMapping, delete, func, select, tuple_
-from sqlalchemy.dialects.sqlite import insert
 
 from tierwatch_agent.snapshot import JobRecord, Outcome
-from tierwatch_dashboard.database import reading, writing
+from tierwatch_dashboard.database import reading, upsert, writing
 from tierwatch_dashboard.history.rows import milliseconds, seconds
 from tierwatch_dashboard.history.tables import JOBS
 
@@ -95,7 +94,7 @@ class JobStore:
             return
         rows = [_row_of(each) for each in jobs]
         with writing(self._engine) as connection:
-            connection.execute(insert(JOBS).on_conflict_do_nothing(), rows)
+            connection.execute(upsert(connection, JOBS).on_conflict_do_nothing(), rows)
 
     def recent(
         self,

@@ -8,8 +8,8 @@ its source is already pruned. So a step may be repeated, and a kill between two 
 from __future__ import annotations
 
 from sqlalchemy import Connection, delete, func, select, update
-from sqlalchemy.dialects.sqlite import insert
 
+from tierwatch_dashboard.database import upsert
 from tierwatch_dashboard.history.aggregate import COLUMNS, buckets, rows
 from tierwatch_dashboard.history.tables import (
     BY_TEN_MINUTES,
@@ -89,7 +89,7 @@ def _step(connection: Connection, level: Level, unit: int) -> int:
 
 def _make(connection: Connection, level: Level, source: Level, start: int, stop: int) -> None:
     pieces = rows(source, *window(source, start, stop)).subquery()
-    statement = insert(level.table).from_select(COLUMNS, buckets(pieces, level.width))
+    statement = upsert(connection, level.table).from_select(COLUMNS, buckets(pieces, level.width))
     new = statement.excluded
     connection.execute(
         statement.on_conflict_do_update(

@@ -12,6 +12,9 @@ from tierwatch_dashboard.history.aggregate import buckets, rows
 from tierwatch_dashboard.history.tables import LEVELS, MINUTE, RAW, Level
 from tierwatch_dashboard.history.windows import Pick, edge, window
 
+_READ_FOR_ONE = 3
+"""Rows that may be read for each bucket that is told."""
+
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for: keys of GPUs, and milliseconds from ``start`` to before ``stop``."""
@@ -24,8 +27,9 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
 def choose(connection: Connection, asked: Range, max_points: int) -> tuple[Level, int]:
     """The level that answers a range, and the width of its buckets in milliseconds.
 
-    The finest that reaches back as far as any and has at most ``max_points`` for each GPU; where
-    none is so coarse, the coarsest in buckets of several of its own.
+    The finest that reaches back as far as any and has at most ``max_points`` for each GPU, or few
+    enough more to be read and put together in buckets of several; where there is none, the coarsest
+    in such buckets.
     """
     firsts = [_edge(connection, func.min, level, asked) for level in LEVELS]
     lasts = [_edge(connection, func.max, level, asked) for level in LEVELS]
@@ -40,11 +44,14 @@ def choose(connection: Connection, asked: Range, max_points: int) -> tuple[Level
         if level is RAW:
             if not any(_has_more_points(connection, max_points, asked, gpu) for gpu in asked.gpus):
                 return RAW, 0
-        elif (last - first) // level.width + 2 <= max_points:
-            return level, level.width
-    widest = LEVELS[-1].width
-    several = -(-(last - first) // (widest * max(1, max_points - 2)))
-    return LEVELS[-1], widest * max(1, several)
+        elif (last - first) // level.width + 2 <= _READ_FOR_ONE * max_points:
+            return level, _width(level, last - first, max_points)
+    return LEVELS[-1], _width(LEVELS[-1], last - first, max_points)
+
+
+def _width(level: Level, span: int, max_points: int) -> int:
+    several = -(-span // (level.width * max(1, max_points - 2)))
+    return level.width * max(1, several)
 
 
 def answer(asked: Range, level: Level, width: int, made: Mapping[int, int]) -> Select[Any]:

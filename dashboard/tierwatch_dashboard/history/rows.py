@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _MILLI = 1_000
 _TENTHS = 10
 _PER_TEN_THOUSAND = 10_000
+_MEBIBYTE = 2**20
+_MEGAHERTZ = 1_000_000
+_PERCENT = 100
 _LARGEST = 2**62
 
 
@@ -43,6 +46,10 @@ def row_of(point: GpuPoint, key: int) -> dict[str, int | None]:
         "utilization": _scaled(point.utilization_ratio, _PER_TEN_THOUSAND),
         "temperature": _scaled(point.temperature_celsius, _TENTHS),
         "power": _scaled(point.power_watts, _MILLI),
+        "own": mebibytes(point.own_bytes),
+        "clock": _in(_MEGAHERTZ, point.clock_hertz),
+        "heat": _scaled(point.heat_ratio, 1),
+        "capped": _scaled(point.capped_ratio, 1),
     }
 
 
@@ -60,11 +67,31 @@ def bucket_of(row: Row[Any]) -> Bucket:
         temperature_celsius=_real(row.temperature, _TENTHS),
         temperature_max_celsius=_real(row.temperature_max, _TENTHS),
         power_watts=_real(row.power, _MILLI),
+        own_bytes=None if row.own is None else float(row.own * _MEBIBYTE),
+        clock_hertz=None if row.clock is None else float(row.clock * _MEGAHERTZ),
+        heat_ratio=_real(row.heat, _PERCENT),
+        capped_ratio=_real(row.capped, _PERCENT),
     )
+
+
+def mebibytes(size: float | None) -> int | None:
+    """Bytes as a holder's are kept, in MiB."""
+    return _in(_MEBIBYTE, size)
+
+
+def bytes_of(size: int) -> int:
+    """What ``mebibytes`` made in bytes."""
+    return size * _MEBIBYTE
 
 
 def _bytes(value: int | None) -> int | None:
     return round(value) if value is not None and 0 <= value < _LARGEST else None
+
+
+def _in(unit: int, value: float | None) -> int | None:
+    if value is None or not 0 <= value < 2**31 * unit:
+        return None
+    return round(value / unit)
 
 
 def _scaled(value: float | None, scale: int) -> int | None:

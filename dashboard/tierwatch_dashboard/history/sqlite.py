@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from sqlalchemy import Connection, Engine, select
-from sqlalchemy.dialects.sqlite import insert
 
-from tierwatch_dashboard.database import reading, writing
+from tierwatch_dashboard.database import reading, upsert, writing
 from tierwatch_dashboard.history import GpuPoint, Series
+from tierwatch_dashboard.history.gpu_keys import GpuKeys
 from tierwatch_dashboard.history.keeping import marks, move_marks_back, prune_step, roll_up_step
 from tierwatch_dashboard.history.ranges import Range, answer, choose
 from tierwatch_dashboard.history.rows import bucket_of, milliseconds, row_of
 from tierwatch_dashboard.history.tables import GPUS, LEVELS, POINTS, Level
 
-MAX_POINTS = 2000
+MAX_POINTS = 1100
 """Buckets of one GPU in a series, at most: what a chart of a screen's width can show."""
 
 _PAUSE_SECONDS = 0.01
@@ -29,7 +29,7 @@ class SqliteHistory:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._keys: dict[tuple[str, str], int] = {}
+        self._keys = GpuKeys()
         self._turn = threading.Lock()
 
     def append(self, points: Sequence[GpuPoint]) -> None:
@@ -46,11 +46,11 @@ class SqliteHistory:
             return
         with self._turn:
             with writing(self._engine) as connection:
-                keys = self._keys_of(connection, points)
+                keys = self._keys.of(connection, ((p.machine, p.gpu) for p in points))
                 rows = [row_of(point, keys[point.machine, point.gpu]) for point in points]
-                connection.execute(insert(POINTS).on_conflict_do_nothing(), rows)
+                connection.execute(upsert(connection, POINTS).on_conflict_do_nothing(), rows)
                 move_marks_back(connection, min(milliseconds(point.at) for point in points))
-            self._keys = keys
+            self._keys.keep(keys)
 
     def series(
         self, machine: str, start: float, end: float, max_points: int = MAX_POINTS
@@ -58,7 +58,7 @@ class SqliteHistory:
         """Each GPU of a machine that has points from ``start`` to ``end``, both included.
 
         The finest resolution that is kept from the range's first point on and stays within
-        ``max_points`` for each GPU; beyond the coarsest that is kept, whole multiples of it. What
+        ``max_points`` for each GPU, or whole multiples of it. What
         is not rolled up yet is made of finer rows, so that a series reaches its end. Where nothing
         was recorded there is no bucket.
         """
@@ -106,19 +106,6 @@ class SqliteHistory:
                 more = step(connection, level, milliseconds(now))
             if more:
                 time.sleep(_PAUSE_SECONDS)
-
-    def _keys_of(
-        self, connection: Connection, points: Iterable[GpuPoint]
-    ) -> dict[tuple[str, str], int]:
-        """The keys of every GPU, those of ``points`` included; new ones hold once committed."""
-        new = {(point.machine, point.gpu) for point in points} - self._keys.keys()
-        if not new:
-            return self._keys
-        connection.execute(
-            insert(GPUS).on_conflict_do_nothing(),
-            [{"machine": machine, "gpu": gpu} for machine, gpu in sorted(new)],
-        )
-        return {(row.machine, row.gpu): row.id for row in connection.execute(select(GPUS))}
 
 
 def _position(gpu: str) -> list[tuple[int, str]]:
