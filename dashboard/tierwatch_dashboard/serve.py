@@ -24,12 +24,13 @@ from tierwatch_dashboard.fleet.state import FleetState
 from tierwatch_dashboard.fleet.trend import Trends
 from tierwatch_dashboard.history.holdings import HoldingStore
 from tierwatch_dashboard.history.jobs import JobStore
+from tierwatch_dashboard.history.lows import lows
 from tierwatch_dashboard.history.verdicts import VerdictStore
 from tierwatch_dashboard.history.watches import WatchStore
 from tierwatch_dashboard.inventory import Inventory, InventoryError
 from tierwatch_dashboard.inventory_change import Change
 from tierwatch_dashboard.inventory_file import InventoryFile
-from tierwatch_dashboard.last_hour import LastHour
+from tierwatch_dashboard.last_hour import HOUR, LastHour
 from tierwatch_dashboard.recording import Recorder
 from tierwatch_dashboard.scheduler import Background, Job
 from tierwatch_dashboard.sources import open_sources
@@ -42,10 +43,10 @@ STOP_SECONDS = 5.0
 MEMORY_SECONDS = 20.0
 """How often verdict memories are stored: well within the gap that counts as not watching."""
 
-LAST_HOUR_SECONDS = 10.0
 LOOK_SECONDS = 0.1
 """For how long open pages share one look at the fleet."""
 
+LAST_HOUR_SECONDS = 10.0
 """How often the last hour's jobs are counted."""
 
 
@@ -120,6 +121,7 @@ class Dashboard:
 
     def start(self) -> None:
         """Begins to ask, judge and record."""
+        self._recall_trends()
         self._fleet.start()
         self._background.start()
 
@@ -142,9 +144,9 @@ class Dashboard:
 
     def _deliver(self, reading: Reading) -> None:
         self._state.receive(reading)
+        self._trends.take(reading)
         if self._recorded:
             self._recorder.take(reading)
-        self._trends.take(reading)
 
     def _follow(self, inventory: Inventory, by: str | None, change: Change | None) -> None:
         """Writes down what changed of the inventory, and has it hold at once."""
@@ -154,6 +156,13 @@ class Dashboard:
             # What was changed holds; the next change's entry, or the next start's, tells it too.
             _log.exception("a change of the inventory could not be written down")
         self._state.judge(time.time())
+
+    def _recall_trends(self) -> None:
+        now = time.time()
+        try:
+            self._trends.fill(lows(self._database, now - HOUR, now))
+        except DatabaseError:
+            _log.exception("the last hour could not be read: its lines on the fleet page begin now")
 
     def _work(self, config: Config) -> tuple[Job, ...]:
         interval = config.poll_interval_seconds

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 import msgspec
@@ -45,7 +45,7 @@ class AskedError(ValueError):
     """An address that asks for what cannot be; the text says what it may ask for."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a view asks for; None and empty: no matter which."""
 
     q: str = ""
@@ -62,7 +62,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def parts(self, **changes: object) -> dict[str, str]:
         """What differs from the plain view, by name, with these parts changed."""
-        return cast("dict[str, str]", msgspec.to_builtins(msgspec.structs.replace(self, **changes)))
+        parts = msgspec.structs.asdict(msgspec.structs.replace(self, **changes))
+        return {name: value for name, value in parts.items() if value != _PLAIN[name]}
 
     def address(self, shown: int | None = None, **changes: object) -> str:
         """This view's address, with these parts changed; ``shown``: how many machines, at least."""
@@ -82,6 +83,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return bool(
             self.q.strip() or self.tier or self.state or self.tag or self.gpu or self.server
         )
+
+
+_PLAIN = msgspec.structs.asdict(Asked())
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
