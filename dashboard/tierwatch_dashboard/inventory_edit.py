@@ -16,7 +16,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import AoT, Comment, Item, Table, Whitespace
+from tomlkit.items import AoT, Item, Table, Whitespace
 
 from tierwatch_agent.tiers import DEFAULT_ALLOWANCE_GB, DEFAULT_TIERS, Tier
 from tierwatch_agent.words import say
@@ -174,12 +174,18 @@ def _item(value: object) -> Item:
 
 
 def _cut_tail(table: Table) -> list[Item]:
-    """Takes off the blank lines and comments after a table's last key: they lead to the next."""
+    """Takes off what stands below the first blank line after a table's keys: it leads to the next.
+
+    A comment right below the keys is the table's own.
+    """
     body = table.value.body
-    tail: list[Item] = []
-    while body and isinstance(body[-1][1], Whitespace | Comment):
-        tail.insert(0, body.pop()[1])
-    return tail
+    last = max((place for place, (key, _) in enumerate(body) if key is not None), default=-1)
+    for place in range(last + 1, len(body)):
+        if isinstance(body[place][1], Whitespace):
+            tail = [item for _, item in body[place:]]
+            del body[place:]
+            return tail
+    return []
 
 
 def _add_tail(table: Any, tail: list[Item]) -> None:
@@ -210,8 +216,8 @@ def _remove(document: tomlkit.TOMLDocument, name: str) -> None:
         if place + 1 < len(tiers):
             # A header's indent is whatever stands before it.
             following = tiers[place + 1]
-            comments = "".join(item.as_string() for item in tail if isinstance(item, Comment))
-            following.trivia.indent = comments + following.trivia.indent
+            leading = "".join(item.as_string() for item in tail).lstrip("\n")
+            following.trivia.indent = leading + following.trivia.indent
         elif place:
             _cut_blank(tiers[place - 1])
             _add_tail(tiers[place - 1], tail)

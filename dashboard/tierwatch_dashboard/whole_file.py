@@ -20,7 +20,15 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 _log = logging.getLogger(__name__)
+
+Exchange = Callable[[Path, Path], None]
+"""Has two files change places."""
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -31,14 +39,10 @@ _CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 def turn(path: Path) -> Generator[None]:
     """Waits until no other dashboard is about to write a file of this folder."""
     if sys.platform == "win32":
-        import msvcrt
-
         with (path.parent / f".{path.name}.lock").open("ab") as lock:
             msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)
             yield
     else:
-        import fcntl
-
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             try:
@@ -55,7 +59,7 @@ def replace(
     path: Path,
     content: bytes,
     before: bytes,
-    exchange: Callable[[Path, Path], None] | None = None,
+    swap: Exchange | None = None,
 ) -> bool:
     """Puts content in a file's place, with its mode and owner; False where it is not ``before``.
 
@@ -66,10 +70,13 @@ def replace(
         path: The file itself, no link to it.
         content: What is to be in it.
         before: What it is made from.
-        exchange: Exchanges two files in one step; default: what the system can.
+        swap: Exchanges two files in one step; default: ``exchange``.
     """
-    with path.open("r+b"):
-        """A file that is kept from being written is not replaced, though its folder would allow."""
+    # A file that is kept from being written is not replaced, though its folder would allow it.
+    path.open("r+b").close()
+    for left in path.parent.glob(f".{path.name}.*.new"):
+        # By a process that was killed.
+        left.unlink(missing_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
     new = Path(name)
     try:
@@ -80,7 +87,7 @@ def replace(
             os.fsync(stream.fileno())
         if path.read_bytes() != before:
             return False
-        return _put(new, path, content, before, exchange or _exchange)
+        return _put(new, path, content, before, swap or exchange)
     finally:
         new.unlink(missing_ok=True)
         _sync_folder(path.parent)
@@ -91,12 +98,12 @@ def _put(
     path: Path,
     content: bytes,
     before: bytes,
-    exchange: Callable[[Path, Path], None],
+    swap: Exchange,
 ) -> bool:
     put, expected = content, before
     while True:
         try:
-            exchange(new, path)
+            swap(new, path)
         except OSError as error:
             if error.errno not in _CANNOT_EXCHANGE:
                 raise
@@ -126,8 +133,8 @@ def _renameat2() -> Callable[..., int] | None:
     return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
-def _exchange(one: Path, other: Path) -> None:
-    """OSError with EINVAL or ENOSYS where the system, or the drive, cannot."""
+def exchange(one: Path, other: Path) -> None:
+    """Exchanges two files in one step; OSError with EINVAL or ENOSYS where that cannot be."""
     rename = _renameat2()
     if rename is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
