@@ -308,8 +308,8 @@ def test_a_machine_s_page_lists_its_servers_and_last_jobs(
     assert "Made in the last hour 12 images, 13 megapixels" in words
     assert "Waiting 3, about 1 min" in words
     assert (
-        "ComfyUI 0.27.0 runs 3 waiting, about 1 min sdxl_base 1024 × 1024, step 12 of 30 "
-        "0.8 s a step, usually 0.8 s 10.9 GiB" in words
+        "ComfyUI 0.27.0 sdxl_base 1024 × 1024, step 12 of 30 0.8 s a step, usually 0.8 s "
+        "Queue: 3 waiting, about 1 min Says that it holds 10.9 GiB" in words
     )
     assert words.count("25 s 9.4 GiB done") == 8
     assert "theirs" not in words
@@ -323,12 +323,12 @@ def test_a_server_that_is_down_says_why_on_its_machine_s_page(
 ) -> None:
     gone = server(state="down", reason="it has ended", queue_pending=None, vram_bytes=None)
     runs(studio, "render-01", gone)
-    assert "ComfyUI 0.27.0 down: it has ended" in read(client, "/machines/render-01")
+    assert "ComfyUI 0.27.0 Down: it has ended" in read(client, "/machines/render-01")
 
 
-def test_a_machine_without_servers_has_no_place_for_them(client: FlaskClient) -> None:
+def test_a_machine_without_servers_says_what_would_be_seen(client: FlaskClient) -> None:
     words = read(client, "/machines/notebook-mei")
-    assert "Generation servers" not in words
+    assert "No generation server is seen here. ComfyUI, A1111 and its kin" in words
     assert "Made in the last hour" not in words
 
 

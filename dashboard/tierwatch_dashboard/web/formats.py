@@ -11,10 +11,18 @@ from markupsafe import Markup
 from tierwatch_agent.wording import gib
 from tierwatch_agent.words import capital, say
 from tierwatch_dashboard.web.alert_lines import SEVERITY_WORDS
+from tierwatch_dashboard.web.language import spoken
 from tierwatch_dashboard.web.making import about, megapixels
 from tierwatch_dashboard.web.rows import STATE_WORDS
 
 UNKNOWN = say("not known")
+
+SOURCE_WORDS: dict[str, str] = {
+    "up": say("up"),
+    "down": say("down"),
+    "absent": say("absent"),
+}
+"""The state of an agent's source to the word for it."""
 
 
 def percent(ratio: float | None) -> str:
@@ -42,6 +50,11 @@ def code(text: str) -> Markup:
     return Markup("<code>{}</code>").format(text)
 
 
+def strong(words: str) -> Markup:
+    """What of a sentence counts most."""
+    return Markup("<b>{}</b>").format(spoken(words))
+
+
 def _time(at: float, said: str) -> Markup:
     utc = datetime.fromtimestamp(int(at), timezone.utc)
     return Markup('<time datetime="{}" data-said="{}">{}</time>').format(
@@ -66,5 +79,7 @@ def init_app(app: Flask) -> None:
     for name, format_ in FILTERS.items():
         app.add_template_filter(format_, name)
     app.add_template_global(code, "code")
+    app.add_template_global(strong, "strong")
     app.add_template_global(STATE_WORDS.get, "state_word")
     app.add_template_global(SEVERITY_WORDS.get, "severity_word")
+    app.add_template_global(SOURCE_WORDS.get, "source_word")

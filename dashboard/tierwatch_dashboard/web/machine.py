@@ -33,8 +33,10 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
     """The page's live parts, and the token by which a page says which of them it has."""
 
     token: str
+    head: str
     html: str
-    host: str
+    after: str
+    """What stands below the past."""
 
 
 @bp.get("/machines/<machine_id>")
@@ -79,21 +81,33 @@ def _now(view: MachineView) -> Now:
     output = by_machine((view,), made).get(machine)
     servers = view.snapshot.servers if view.snapshot else ()
     usual = {s.id: t for s in servers if (t := made.usual_seconds.get((machine, s.id)))}
-    html = render_template(
-        "machine/now.html",
+    alerts = _alerts(machine)
+    head = render_template(
+        "machine/head.html",
         view=view,
         reasons=further_reasons(view.verdict),
         short=falls_short(view.verdict),
-        panels=panels(view, tiers),
-        servers=server_lines(servers, usual),
         output=output,
         hour=hour_words((output,)) if output else None,
-        finished=[finished(each) for each in services().jobs.recent(SHOWN_JOBS, machine)],
-        alerts=_alerts(machine),
+        alerts=alerts,
+        firing=len(alerts.firing) + len(alerts.quiet) if alerts else 0,
     ).strip()
-    host = render_template("machine/host.html", view=view).strip()
-    token = hashlib.sha256((html + host).encode()).hexdigest()[:16]
-    return Now(token=token, html=html, host=host)
+    shown = panels(view, tiers)
+    html = render_template(
+        "machine/now.html",
+        view=view,
+        panels=shown,
+        several=len(shown) > 1,
+        servers=server_lines(servers, usual),
+    ).strip()
+    after = render_template(
+        "machine/after.html",
+        view=view,
+        finished=[finished(each) for each in services().jobs.recent(SHOWN_JOBS, machine)],
+        alerts=alerts,
+    ).strip()
+    token = hashlib.sha256((head + html + after).encode()).hexdigest()[:16]
+    return Now(token=token, head=head, html=html, after=after)
 
 
 def _alerts(machine: str) -> Standing | None:

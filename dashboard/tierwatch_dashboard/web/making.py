@@ -46,6 +46,8 @@ class ServerLine(msgspec.Struct, frozen=True, kw_only=True):
     trouble: bool
     queue: str | None
     jobs: tuple[str, ...]
+    percent: int | None
+    """How far its job is; None: its server does not tell, or it runs none or several."""
     pace: str | None
     vram: str | None
 
@@ -78,6 +80,7 @@ def server_lines(
             trouble=server.state == "down" or server.stall is not None,
             queue=_queue(server, usual_seconds.get(server.id)),
             jobs=tuple(commas([*_what(job)]) or say("a job") for job in server.jobs),
+            percent=_percent(server.jobs),
             pace=_paces(server.jobs),
             vram=None if server.vram_bytes is None else gib(server.vram_bytes),
         )

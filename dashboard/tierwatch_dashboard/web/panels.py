@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,24 +10,30 @@ import msgspec
 from tierwatch_agent.snapshot import GpuSample, Process
 from tierwatch_agent.tiers import Tier
 from tierwatch_agent.wording import gib
+from tierwatch_agent.words import say
 from tierwatch_dashboard.servers import title
 from tierwatch_dashboard.verdict import GpuVerdict
-from tierwatch_dashboard.web.bars import Bar, bar
+from tierwatch_dashboard.web.bars import Bar, Kind, bar
+from tierwatch_dashboard.web.gpu_facts import Fact, chief_facts, further_facts
 from tierwatch_dashboard.web.rows import note
 
 if TYPE_CHECKING:
     from tierwatch_dashboard.fleet.state import MachineView
 
+_WORTH_SAYING = 32 * 2**20
+"""What a driver keeps for itself beside its processes is less, in bytes."""
 
-class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """One process with memory on the GPU."""
 
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """Who has one part of the GPU's memory; what is known of all of them adds up to its total."""
+
+    kind: Kind
+    """As the bar draws it."""
     name: str
-    pid: int
-    vram_bytes: int | None
-    what: str
-    own: bool
-    """Its memory counts as available to production."""
+    pid: int | None = None
+    size: str | None
+    """None: the system does not tell."""
+    what: str | None = None
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +43,12 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     verdict: GpuVerdict | None
     bar: Bar | None
     note: str | None
-    holders: tuple[Holder, ...] | None
-    """Largest first; None where the driver does not list them."""
-    facts: tuple[tuple[str, str], ...]
-    """What else is known of it: name and words."""
+    shares: tuple[Share, ...]
+    """The largest process first, then what is free."""
+    told: bool
+    """Whether the system lists the processes on it."""
+    chief: tuple[Fact, ...]
+    further: tuple[Fact, ...]
     instances: int
     """How many MIG instances the card is split into."""
 
@@ -62,90 +69,52 @@ def panels(view: MachineView, tiers: Sequence[Tier]) -> tuple[Panel, ...]:
                 verdict=verdict,
                 bar=drawn,
                 note=None if drawn or gpu.partitioned else note(gpu),
-                holders=_holders(gpu),
-                facts=facts(gpu),
+                shares=(*_processes(gpu), *(_parts(drawn, gpu) if drawn else ())),
+                told=gpu.processes is not None,
+                chief=chief_facts(gpu),
+                further=further_facts(gpu),
                 instances=sum(other.parent_uuid == gpu.uuid for other in gpus),
             )
         )
     return tuple(made)
 
 
-def _holders(gpu: GpuSample) -> tuple[Holder, ...] | None:
-    if gpu.processes is None:
-        return None
+def _processes(gpu: GpuSample) -> tuple[Share, ...]:
+    largest_first = sorted(gpu.processes or (), key=lambda p: p.vram_bytes or 0, reverse=True)
     own = gpu.attribution.server_pid if gpu.attribution else None
-    found = [_holder(p, own) for p in gpu.processes]
-    return tuple(sorted(found, key=lambda h: h.vram_bytes or 0, reverse=True))
+    return tuple(_process(each, own) for each in largest_first)
 
 
-def _holder(process: Process, own: int | None) -> Holder:
+def _process(process: Process, own: int | None) -> Share:
     mine = own is not None and process.server_pid == own
-    if process.server:
-        what = title(process.server)
-        what += ", production's own" if mine else ", another generation server"
-    else:
-        what = "other work" if process.identified else "not known to the agent"
-    return Holder(
-        name=process.name, pid=process.pid, vram_bytes=process.vram_bytes, what=what, own=mine
+    return Share(
+        kind="own" if mine else "others",
+        name=process.name,
+        pid=process.pid,
+        size=None if process.vram_bytes is None else gib(process.vram_bytes),
+        what=_what(process, mine=mine),
     )
 
 
-def facts(gpu: GpuSample) -> tuple[tuple[str, str], ...]:
-    """What is known of a GPU beside its memory: name and words; the unknown is left out."""
-    lines: list[tuple[str, str | None]] = [
-        ("Utilisation", _say(gpu.utilization_ratio, 100, "%")),
-        ("Temperature", _say(gpu.temperature_celsius, 1, "°C")),
-        ("Slows down at", _say(gpu.slowdown_celsius, 1, "°C")),
-        ("Memory temperature", _say(gpu.memory_temperature_celsius, 1, "°C")),
-        ("Power", _with(_say(gpu.power_watts, 1, "W"), _of(gpu.power_limit_watts, "W"))),
-        ("Core clock", _say(gpu.graphics_clock_hertz, 1e-6, "MHz")),
-        ("Memory clock", _say(gpu.memory_clock_hertz, 1e-6, "MHz")),
-        ("Held back by", _throttling(gpu)),
-        ("Fan", _say(gpu.fan_ratio, 100, "%")),
-        (
-            "Performance state",
-            None if gpu.performance_state is None else f"P{gpu.performance_state}",
-        ),
-        ("Peak VRAM used", _peaks(gpu)),
-        ("Xid errors", _xids(gpu)),
-        (
-            "ECC errors",
-            None if not gpu.ecc_uncorrected_total else f"{gpu.ecc_uncorrected_total} uncorrected",
-        ),
-        ("The driver asks for", gpu.recovery_action),
-        (
-            "Driver",
-            _with(gpu.driver_version, f", {gpu.driver_model.upper()}" if gpu.driver_model else ""),
-        ),
-        ("PCI", gpu.pci_bus_id),
-    ]
-    return tuple((name, words) for name, words in lines if words)
+def _what(process: Process, *, mine: bool) -> str:
+    if not process.server:
+        return say("other work") if process.identified else say("not known to the agent")
+    server = title(process.server)
+    if mine:
+        return say("{server}, production's own", server=server)
+    return say("{server}, another generation server", server=server)
 
 
-def _say(figure: float | None, times: float, unit: str) -> str | None:
-    return None if figure is None else f"{figure * times:.0f} {unit}"
-
-
-def _with(words: str | None, more: str) -> str | None:
-    return None if words is None else words + more
-
-
-def _of(limit: float | None, unit: str) -> str:
-    return "" if limit is None else f" of {limit:.0f} {unit}"
-
-
-def _throttling(gpu: GpuSample) -> str | None:
-    if gpu.throttle_reasons is None:
-        return None
-    return ", ".join(reason.replace("_", " ") for reason in gpu.throttle_reasons) or "nothing"
-
-
-def _peaks(gpu: GpuSample) -> str | None:
-    peaks = gpu.memory_used_peak_bytes or {}
-    said = [f"{gib(size)} in {re.sub('m$', ' min', window)}" for window, size in peaks.items()]
-    return ", ".join(said) or None
-
-
-def _xids(gpu: GpuSample) -> str | None:
-    found = gpu.xid_errors or {}
-    return ", ".join(f"Xid {xid}: {count}" for xid, count in sorted(found.items())) or None
+def _parts(drawn: Bar, gpu: GpuSample) -> Iterator[Share]:
+    """What of the bar no listed process explains."""
+    own = gpu.attribution.server_pid if gpu.attribution else None
+    listed = {"own": 0, "others": 0}
+    for process in gpu.processes or ():
+        mine = own is not None and process.server_pid == own
+        listed["own" if mine else "others"] += process.vram_bytes or 0
+    for part in drawn.parts:
+        rest = part.size_bytes - listed.get(part.kind, 0)
+        if part.kind in listed and rest < _WORTH_SAYING:
+            continue
+        name = say("held by none that is listed") if listed.get(part.kind) else part.name
+        yield Share(kind=part.kind, name=name, size=gib(rest))
