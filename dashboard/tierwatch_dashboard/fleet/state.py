@@ -165,8 +165,9 @@ class FleetState:
         left = self._rows.keys() - rows.keys()
         if left:
             self._version += 1
+        now = self._now()
         for machine_id in sorted(left | self._restored.keys()):
-            self._tell(gone(machine_id, self._now()))
+            self._tell(gone(machine_id, now))
         # Those of machines that left while no dashboard ran.
         self._restored.clear()
         self._rows = rows
