@@ -84,6 +84,20 @@ def _rules(options: argparse.Namespace) -> int:
     return 0
 
 
+def _targets(options: argparse.Namespace) -> int:
+    from tierwatch_dashboard import config, inventory_file
+    from tierwatch_dashboard.inventory import InventoryError
+    from tierwatch_dashboard.targets import document
+
+    try:
+        inventory = inventory_file.load(config.find(options.config))
+    except (config.ConfigError, InventoryError) as error:
+        return _refuse(str(error))
+    sys.stdout.buffer.write(document(inventory.machines))
+    sys.stdout.buffer.flush()
+    return 0
+
+
 def _notify(options: argparse.Namespace) -> int:
     from tierwatch_dashboard import config, inventory_file
     from tierwatch_dashboard.alerts.receivers import why_not
@@ -109,7 +123,13 @@ def _refuse(why: str) -> int:
     return USAGE_ERROR
 
 
-_COMMANDS = {"serve": _serve, "demo": _demo, "rules": _rules, "notify": _notify}
+_COMMANDS = {
+    "serve": _serve,
+    "demo": _demo,
+    "rules": _rules,
+    "targets": _targets,
+    "notify": _notify,
+}
 
 
 def _machines(text: str) -> int:
@@ -147,6 +167,18 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: tierwatch rules --config tierwatch.toml > tierwatch.rules.yml",
     )
     _add_config(rules)
+    targets = commands.add_parser(
+        "targets",
+        help="prints the machines as targets for Prometheus",
+        epilog="example: tierwatch targets --config tierwatch.toml > targets.json",
+    )
+    targets.add_argument(
+        "--format",
+        choices=("file_sd",),
+        default="file_sd",
+        help="what reads it: Prometheus' file_sd_configs (default)",
+    )
+    _add_config(targets)
     notify = commands.add_parser(
         "notify",
         help="tries the way to the receivers of alerts",

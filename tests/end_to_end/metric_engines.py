@@ -66,10 +66,17 @@ class MetricEngine:
 
     def values(self, query: str) -> list[float]:
         """The values of a query; none before it answers."""
+        return [float(found["value"][1]) for found in self._found(query)]
+
+    def labelled(self, query: str, label: str) -> set[str]:
+        """What a label is in a query's series."""
+        return {found["metric"][label] for found in self._found(query)}
+
+    def _found(self, query: str) -> list[Any]:
         asked = urllib.parse.urlencode({"query": query, "nocache": "1"})
         try:
             with urllib.request.urlopen(f"{self.url}/api/v1/query?{asked}", timeout=5) as answer:
-                return [float(found["value"][1]) for found in json.load(answer)["data"]["result"]]
+                return json.load(answer)["data"]["result"]
         except OSError:
             return []
 

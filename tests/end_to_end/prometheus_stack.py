@@ -40,8 +40,7 @@ class PrometheusStack:
     Args:
         folder: Where all of it goes.
         config: The dashboard's ``tierwatch.toml``, whose rules are evaluated.
-        agents: Machine to its agent's ``HOST:PORT``.
-        dashboard: The dashboard's ``HOST:PORT``.
+        dashboard: The dashboard's ``HOST:PORT``, which tells who is to be scraped.
         webhooks: The receivers of Alertmanager's configuration to where they are told.
     """
 
@@ -49,7 +48,6 @@ class PrometheusStack:
         self,
         folder: Path,
         config: Path,
-        agents: Mapping[str, str],
         dashboard: str,
         webhooks: Mapping[str, str],
     ) -> None:
@@ -59,7 +57,7 @@ class PrometheusStack:
         alertmanager = f"127.0.0.1:{free_port()}"
         self.rules = folder / RULES
         self.rules.write_text(rules_of(config).replace("interval: 5s", "interval: 1s"))
-        self._write("prometheus.yml", _prometheus(agents, dashboard, alertmanager))
+        self._write("prometheus.yml", _prometheus(dashboard, alertmanager))
         self._write("alertmanager.yml", _alertmanager(webhooks))
         self._commands = (
             [
@@ -103,7 +101,7 @@ class PrometheusStack:
         (self._folder / name).write_text(yaml.safe_dump(document))
 
 
-def _prometheus(agents: Mapping[str, str], dashboard: str, alertmanager: str) -> Any:
+def _prometheus(dashboard: str, alertmanager: str) -> Any:
     document = _deployed("prometheus.yml")
     document["global"] = {
         "scrape_interval": "1s",
@@ -112,10 +110,8 @@ def _prometheus(agents: Mapping[str, str], dashboard: str, alertmanager: str) ->
     }
     document["alerting"]["alertmanagers"] = [_static([alertmanager])]
     jobs = {job["job_name"]: job for job in document["scrape_configs"]}
-    jobs["tierwatch-agents"]["static_configs"] = [
-        {"targets": [address], "labels": {"machine": machine}}
-        for machine, address in agents.items()
-    ]
+    for discovery in jobs["tierwatch-agents"]["http_sd_configs"]:
+        discovery |= {"url": f"http://{dashboard}/sd/prometheus", "refresh_interval": "1s"}
     jobs["tierwatch-dashboard"]["static_configs"] = [{"targets": [dashboard]}]
     return document
 

@@ -64,11 +64,6 @@ class Machine:
         self._since = 0.0
         self.url = agents.play(self._answer)
 
-    @property
-    def address(self) -> str:
-        """``HOST:PORT``."""
-        return urlsplit(self.url).netloc
-
     def show(self, change: Change | None, now: float) -> None:
         """From now on it shows this; None: nothing answers."""
         if change is None:
@@ -177,7 +172,6 @@ def test_the_same_alerts_fire_and_end_with_the_same_labels_and_summaries(tmp_pat
             PrometheusStack(
                 tmp_path / "prometheus",
                 config,
-                {id_: machine.address for id_, machine in machines.items()},
                 urlsplit(dashboard.url).netloc,
                 {
                     "studio": f"http://127.0.0.1:{theirs['studio'].port}/",

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-import tomllib
 from grafana import generate
 
 from tests.end_to_end.grafana_queries import Query, filled, queries_of
@@ -28,10 +27,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusStac
     try:
         eventually(demo.verdicts, bool, "the demo's first answer")
         config = folder / ".demo" / "tierwatch.toml"
-        machines = tomllib.loads(config.read_text(encoding="utf-8"))["machine"]
-        agents = {each["id"]: each["url"].removeprefix("http://") for each in machines}
         hooks = {"studio": DEAF, "nobody": DEAF}
-        stack = PrometheusStack(folder / "prometheus", config, agents, demo.address, hooks)
+        stack = PrometheusStack(folder / "prometheus", config, demo.address, hooks)
         with stack:
             made = "sum(increase(tierwatch_images_generated_total[5m])) > 0"
             eventually(lambda: stack.values(made), bool, "images in Prometheus")
