@@ -30,6 +30,7 @@ BLUEPRINTS: tuple[str, ...] = (
     "tierwatch_dashboard.web.alerts:bp",
     "tierwatch_dashboard.web.silences:bp",
     "tierwatch_dashboard.web.api:bp",
+    "tierwatch_dashboard.web.discovery:bp",
     "tierwatch_dashboard.web.health:bp",
 )
 """One blueprint per page area, as ``module:name``."""
