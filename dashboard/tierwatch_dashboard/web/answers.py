@@ -1,11 +1,14 @@
-"""What every answer carries: security headers, and compression where the asker takes it."""
+"""What every answer carries: security headers, and compression where the asker takes it; JSON."""
 
 from __future__ import annotations
 
 import gzip
 from functools import lru_cache
 
+import msgspec
 from flask import Flask, Response, request
+
+from tierwatch_agent.words import english
 
 # Plotly writes its rules into a style element that it adds empty: this is the digest of nothing.
 _EMPTY_STYLE = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
@@ -22,6 +25,13 @@ HEADERS: dict[str, str] = {
 
 _COMPRESSED = ("text/", "application/json", "application/javascript", "image/svg+xml")
 _SMALLEST = 600
+
+_encoder = msgspec.json.Encoder(enc_hook=english)
+
+
+def json(answer: object) -> Response:
+    """A struct as an answer; sentences are the English that they are."""
+    return Response(_encoder.encode(answer), mimetype="application/json")
 
 
 def init_app(app: Flask) -> None:
