@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tierwatch_agent.wording import listed
 from tierwatch_agent.words import say_many
 from tierwatch_dashboard.inventory import Inventory
+from tierwatch_dashboard.inventory_change import named
 from tierwatch_dashboard.qualifying import Kind, duty
 
 if TYPE_CHECKING:
     from tierwatch_dashboard.fleet.state import MachineView
-
-NAMED = 8
-"""Machines that a sentence names before it counts the rest."""
 
 
 class Consequences(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +58,7 @@ def sentences(found: Consequences) -> tuple[str, ...]:
                 "{count} more machine would be short now: {machines}.",
                 "{count} more machines would be short now: {machines}.",
                 len(found.short),
-                machines=_named(found.short),
+                machines=named(found.short),
             )
         )
     if found.never:
@@ -70,7 +67,7 @@ def sentences(found: Consequences) -> tuple[str, ...]:
                 "{count} machine could never serve what it is assigned to: {machines}.",
                 "{count} machines could never serve what they are assigned to: {machines}.",
                 len(found.never),
-                machines=_named(found.never),
+                machines=named(found.never),
             )
         )
     if found.able:
@@ -79,7 +76,7 @@ def sentences(found: Consequences) -> tuple[str, ...]:
                 "{count} more machine would serve what it is assigned to: {machines}.",
                 "{count} more machines would serve what they are assigned to: {machines}.",
                 len(found.able),
-                machines=_named(found.able),
+                machines=named(found.able),
             )
         )
     return tuple(said)
@@ -89,10 +86,3 @@ def _kind(view: MachineView, inventory: Inventory) -> Kind | None:
     silent = view.verdict.state == "down"
     answer = duty(view.machine, inventory, view.snapshot, silent=silent)
     return answer.kind if answer else None
-
-
-def _named(machines: Sequence[str]) -> str:
-    if len(machines) <= NAMED:
-        return listed(machines)
-    more = len(machines) - NAMED
-    return listed([*machines[:NAMED], say_many("{count} more", "{count} more", more)])

@@ -6,15 +6,18 @@ changed meanwhile is noticed and not overwritten. ``inventory_edit`` makes a cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from tierwatch_agent.tiers import Tier
 from tierwatch_agent.wording import listed
-from tierwatch_agent.words import say
+from tierwatch_agent.words import say, say_many
 from tierwatch_dashboard.inventory import Inventory, Machine
+
+NAMED = 8
+"""Machines that a sentence names before it counts the rest."""
 
 Gpus = Literal["all", "any"]
 
@@ -119,6 +122,14 @@ def assigned(inventory: Inventory, tier: str) -> tuple[str, ...]:
     )
 
 
+def named(machines: Sequence[str]) -> str:
+    """Machines in a row: the first few by name, and how many more there are."""
+    if len(machines) <= NAMED:
+        return listed(machines)
+    more = len(machines) - NAMED
+    return listed([*machines[:NAMED], say_many("{count} more", "{count} more", more)])
+
+
 def machine_of(inventory: Inventory, id_: str) -> Machine | None:
     """The machine of that id; None where there is none."""
     return next((machine for machine in inventory.machines if machine.id == id_), None)
@@ -174,7 +185,7 @@ def _without_tier(inventory: Inventory, name: str) -> Inventory:
                 "{tier} cannot be removed: {machines} are assigned to it. Assign them to another "
                 "tier first.",
                 tier=name,
-                machines=listed(held),
+                machines=named(held),
             )
         )
     tiers = tuple(tier for tier in inventory.tiers if tier.name != name)

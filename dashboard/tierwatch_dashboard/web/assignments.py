@@ -28,6 +28,9 @@ same_origin.guard(bp)
 SHOWN_CHANGES = 5
 """The machine's last changes beside its form; the page of changes has the others."""
 
+LOOKED_AT = 100
+"""The log's last entries among which who was first is looked for."""
+
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
     """Why a form was refused, and what is then to be seen."""
@@ -78,14 +81,19 @@ def maintain(machine_id: str) -> AnyResponse:
     return _change(Maintain(machine=machine_id, on=request.form.get("on") == "yes"))
 
 
-def refusal(error: EditError, machine: str | None = None) -> Refused:
-    """What is to be seen of a change that could not be made."""
-    last = None
-    if isinstance(error, Conflict) and (log := services().audit):
-        entries = log.recent(1, machine)
-        last = change_line(entries[0]) if entries else None
+def refusal(error: EditError, subject: str, both: tuple[str, str]) -> Refused:
+    """What is to be seen of a change that could not be made.
+
+    ``both``: where somebody else was first, what the file says now of the machine or tier, and what
+    the form said.
+    """
+    if isinstance(error, Conflict):
+        log = services().audit
+        recent = log.recent(LOOKED_AT) if log else ()
+        last = next((change_line(entry) for entry in recent if entry.subject == subject), None)
+        return Refused(words=error.words, theirs=both[0], yours=both[1], last=last)
     lines = error.lines if isinstance(error, Unwritable) else ()
-    return Refused(words=error.words, lines=lines, last=last)
+    return Refused(words=error.words, lines=lines)
 
 
 def _change(change: Assign | Maintain) -> AnyResponse:
@@ -98,11 +106,7 @@ def _change(change: Assign | Maintain) -> AnyResponse:
     except FormError as error:
         return _refuse(change, Refused(words=str(error)), 400)
     except EditError as error:
-        refused = refusal(error, change.machine)
-        if isinstance(error, Conflict):
-            theirs, yours = _both(change)
-            refused = msgspec.structs.replace(refused, theirs=theirs, yours=yours)
-        return _refuse(change, refused, 409)
+        return _refuse(change, refusal(error, change.machine, _both(change)), 409)
     return done(f"/machines/{change.machine}#assignment", words)
 
 

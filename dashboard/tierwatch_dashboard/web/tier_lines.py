@@ -118,6 +118,15 @@ def asks(tier: Tier) -> str:
     )
 
 
+def said_of(tier: Tier) -> str:
+    """A tier in one line."""
+    if not tier.purpose:
+        return say("{tier}: {asks}", tier=tier.name, asks=asks(tier))
+    return say(
+        "{tier}: {asks}, for {purpose}", tier=tier.name, asks=asks(tier), purpose=tier.purpose
+    )
+
+
 def _sentence(views: Sequence[MachineView], inventory: Inventory) -> str:
     assigned = [view for view in views if view.machine.duty and not view.machine.maintenance]
     if not assigned:

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from tierwatch_agent.words import say
 from tierwatch_dashboard.app import services
-from tierwatch_dashboard.inventory_change import EditError
+from tierwatch_dashboard.inventory_change import EditError, SetTier
 from tierwatch_dashboard.qualifying import BEST_FIRST
 from tierwatch_dashboard.web import same_origin
 from tierwatch_dashboard.web.alert_forms import FormError, said
@@ -28,7 +28,7 @@ from tierwatch_dashboard.web.tier_form import (
     with_effect,
     written,
 )
-from tierwatch_dashboard.web.tier_lines import KIND_WORDS, Asked, Sheet, sheet
+from tierwatch_dashboard.web.tier_lines import KIND_WORDS, Asked, Sheet, said_of, sheet
 
 bp = Blueprint("tiers", __name__, url_prefix="/tiers")
 same_origin.guard(bp)
@@ -91,7 +91,7 @@ def change() -> AnyResponse:
     except FormError as error:
         return Response(_page(form, Refused(words=str(error))), 400, mimetype="text/html")
     except EditError as error:
-        return Response(_page(_fresh(form), refusal(error)), 409, mimetype="text/html")
+        return Response(_page(_fresh(form), _refusal(error, form)), 409, mimetype="text/html")
     return done("/tiers", words)
 
 
@@ -166,6 +166,17 @@ def _fresh(form: TierForm) -> TierForm:
     except EditError:
         seen = form.seen
     return msgspec.structs.replace(form, seen=seen)
+
+
+def _refusal(error: EditError, form: TierForm) -> Refused:
+    tiers = services().inventory_file.current.tiers
+    theirs = next((said_of(tier) for tier in tiers if tier.name == form.original), say("removed"))
+    try:
+        wanted = change_in(form)
+    except EditError:
+        wanted = None
+    yours = said_of(wanted.tier) if isinstance(wanted, SetTier) else say("removed")
+    return refusal(error, form.original, (theirs, yours))
 
 
 def _address(**parts: str | None) -> str:
