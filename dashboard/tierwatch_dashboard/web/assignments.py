@@ -128,6 +128,6 @@ def _refuse(change: Assign | Maintain, refused: Refused, status: int) -> Respons
         "machine/refused.html",
         view=view_of(change.machine),
         refused=refused,
-        chosen=change if isinstance(change, Assign) else None,
+        refilled=change if isinstance(change, Assign) else None,
     )
     return Response(page, status, mimetype="text/html")
