@@ -13,6 +13,8 @@ import msgspec
 
 from tierwatch_agent.snapshot import Attribution, GpuMemory, GpuSample, HostSample, Process
 from tierwatch_agent.wording import gib
+from tierwatch_agent.wording import process as named
+from tierwatch_agent.words import packed, say
 
 MEBIBYTE = 2**20
 SLACK_BYTES = 256 * MEBIBYTE
@@ -64,7 +66,8 @@ def attribute(
         available_bytes=available,
         basis=_basis(gpu, holders, unseen),
         lower_bound=why is not None,
-        why=why,
+        why=None if why is None else str(why),
+        said=None if why is None else packed(why),
         others_bytes=None if why else ceiling - available,
         unseen_bytes=unseen,
         server_pid=own_pid,
@@ -162,15 +165,26 @@ def _doubt(gpu: GpuSample, memory: GpuMemory, holders: _Holders, unseen: int | N
     """Why a generation server may hold more than is known, in words; None where none can."""
     rest = _unaccounted(memory, holders)
     if rest and gpu.processes is None and (holders.untold or not holders.self_told):
-        return "the driver does not list the processes on this GPU: a generation server may be one"
+        return say(
+            "the driver does not list the processes on this GPU: a generation server may be one"
+        )
     suspects = [p for p in holders.silent if p.server is not None or not p.identified]
     if rest and suspects:
         suspect = max(suspects, key=lambda process: process.server is not None)
-        system = "Windows" if gpu.driver_model == "wddm" else "the driver"
-        told = f"{system} does not tell how much {suspect.name} (pid {suspect.pid}) holds"
-        unplaced = ", and the agent cannot tell whether it is a generation server"
-        return told if suspect.server is not None else told + unplaced
+        system = "Windows" if gpu.driver_model == "wddm" else say("the driver")
+        who = named(suspect)
+        if suspect.server is not None:
+            return say("{system} does not tell how much {who} holds", system=system, who=who)
+        return say(
+            "{system} does not tell how much {who} holds, and the agent cannot tell whether it is "
+            "a generation server",
+            system=system,
+            who=who,
+        )
     hidden = (unseen or 0) + holders.unidentified_bytes
     if hidden > SLACK_BYTES:
-        return f"whether a generation server holds {gib(hidden)} more, the agent cannot tell"
+        return say(
+            "whether a generation server holds {size} more, the agent cannot tell",
+            size=gib(hidden),
+        )
     return None

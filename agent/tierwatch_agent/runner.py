@@ -18,6 +18,7 @@ import msgspec
 from tierwatch_agent.snapshot import GpuSample, GpuState, SourceState
 from tierwatch_agent.source_process import SourceProcess, WorkerEnded
 from tierwatch_agent.wording import duration
+from tierwatch_agent.words import phrase
 from tierwatch_agent.worker import Answer
 
 LONGEST_RETRY_SECONDS = 10.0
@@ -55,7 +56,7 @@ class SourceRunner:
         self._asked_at: float | None = None
         self._ready_at = 0.0
         self._fruitless = 0
-        self._state = SourceState(name=name, state="down", reason="has not answered yet")
+        self._state = SourceState(name=name, state="down", reason=phrase("has not answered yet"))
         self._gpus: tuple[GpuSample, ...] = ()
         self._known: dict[str, GpuSample] = {}
         self._lost = False

@@ -69,6 +69,8 @@ class Attribution(_Part, frozen=True, kw_only=True):
     """True where a generation server may hold more than is known: available is at least this."""
     why: str | None = None
     """Why it is a lower bound, in words."""
+    said: Packed | None = None
+    """The same with all that it is made of, so that it can be said in another language."""
     others_bytes: int | None = None
     """Held by others: total − reserved − available; None where that is not known."""
     unseen_bytes: int | None = None

@@ -36,7 +36,7 @@ from tierwatch_agent.pace import (
 from tierwatch_agent.snapshot import GpuSample, RunningJob, Stall, StallCause
 from tierwatch_agent.wording import evidence_of
 from tierwatch_agent.wording import pace as said
-from tierwatch_agent.words import Packed, commas, known, pack, phrase, say
+from tierwatch_agent.words import commas, known, packed, phrase, say
 
 STALL_AFTER_SECONDS = 180.0
 """The bound until a pace is known."""
@@ -294,11 +294,10 @@ def _marked(pace: Pace, job: str) -> Pace:
 
 def _stall(cause: StallCause, since: float, words: Sequence[str], job: str | None) -> Stall:
     evidence = evidence_of(words)
-    said = pack(evidence)
     return Stall(
         cause=cause,
         since=since,
         evidence=str(evidence),
-        said=said if isinstance(said, Packed) else None,
+        said=packed(evidence),
         job=job,
     )

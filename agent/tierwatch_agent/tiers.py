@@ -9,6 +9,7 @@ questions: is it such a card (``total ≥ class_bytes``), and can it do the work
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -80,5 +81,13 @@ def empty_bytes(gpu: GpuSample) -> int:
 
 
 def _highest(tiers: Sequence[Tier], total_bytes: int, available_bytes: int) -> Tier | None:
-    able = [t for t in tiers if is_class(t, total_bytes) and available_bytes >= t.floor_bytes]
-    return max(able, key=lambda tier: (tier.vram_gb, tier.floor_bytes), default=None)
+    for tier, class_bytes, floor_bytes in _highest_first(tuple(tiers)):
+        if total_bytes >= class_bytes and available_bytes >= floor_bytes:
+            return tier
+    return None
+
+
+@lru_cache(maxsize=16)
+def _highest_first(tiers: tuple[Tier, ...]) -> tuple[tuple[Tier, int, int], ...]:
+    """The tiers with class and floor in bytes: asked for each GPU of a fleet at each reading."""
+    return tuple((t, t.class_bytes, t.floor_bytes) for t in reversed(ladder(tiers)))

@@ -162,6 +162,11 @@ def pack(words: str) -> Packed | str:
     )
 
 
+def packed(words: str) -> Packed | None:
+    """The same beside its English; None where there is nothing to say beside it."""
+    return found if isinstance(found := pack(words), Packed) else None
+
+
 def unpack(packed: Packed | str) -> str:
     """What ``pack`` made; ValueError where it cannot have been: none that it takes does harm."""
     return packed if isinstance(packed, str) else _unpacked(packed, 0)

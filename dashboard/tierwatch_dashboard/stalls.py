@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
-
 from tierwatch_agent.snapshot import (
     GpuSample,
     MachineSnapshot,
@@ -20,7 +18,7 @@ from tierwatch_agent.snapshot import (
     others,
 )
 from tierwatch_agent.wording import chief_evidence, gib, process
-from tierwatch_agent.words import capital, phrase, say, unpack
+from tierwatch_agent.words import capital, phrase, say
 from tierwatch_dashboard.reasons import because, sentence
 from tierwatch_dashboard.servers import REPORTED, in_words
 
@@ -73,17 +71,6 @@ def stalled(snapshot: MachineSnapshot) -> tuple[str | None, tuple[str, ...]]:
     return headline, tuple(told)
 
 
-def told(snapshot: MachineSnapshot) -> MachineSnapshot:
-    """A snapshot as an agent sends it, with what its stalls are judged by as words.
-
-    Those that are not the English that comes with them are none.
-    """
-    if all(server.stall is None or server.stall.said is None for server in snapshot.servers):
-        return snapshot
-    servers = tuple(map(_told, snapshot.servers))
-    return msgspec.structs.replace(snapshot, servers=servers)
-
-
 def servers_down(snapshot: MachineSnapshot) -> tuple[str, ...]:
     """The generation servers that do not answer, those left out that stall by it: clauses."""
     return tuple(
@@ -94,19 +81,6 @@ def servers_down(snapshot: MachineSnapshot) -> tuple[str, ...]:
         for server in snapshot.servers
         if server.state == "down" and server.stall is None
     )
-
-
-def _told(server: ServerSample) -> ServerSample:
-    stall = server.stall
-    if stall is None or stall.said is None:
-        return server
-    try:
-        words = unpack(stall.said)
-    except ValueError:
-        return server
-    if words != stall.evidence:
-        return server
-    return msgspec.structs.replace(server, stall=msgspec.structs.replace(stall, evidence=words))
 
 
 def _said(stall: Stall, server: ServerSample, snapshot: MachineSnapshot) -> str:

@@ -42,6 +42,7 @@ def test_the_table_may_say_everything() -> None:
     told = settings(
         """
         [alerts]
+        language = "ja"
         group_wait = "5s"
         repeat = "1h"
         alertmanager = "http://127.0.0.1:9093/"
@@ -76,8 +77,8 @@ def test_the_table_may_say_everything() -> None:
         repeat_seconds=3600,
         alertmanager="http://127.0.0.1:9093",
         receivers=(
-            Receiver(name="studio", url="json://127.0.0.1:9099/hook"),
-            Receiver(name="night", url="ntfy://127.0.0.1/night", resolved=False),
+            Receiver(name="studio", url="json://127.0.0.1:9099/hook", language="ja"),
+            Receiver(name="night", url="ntfy://127.0.0.1/night", resolved=False, language="ja"),
         ),
         routes=(
             Route(receivers=("studio",)),
@@ -177,6 +178,7 @@ def test_a_route_lets_through_what_fits_all_its_conditions(condition: str, hears
             'there is no tier "huge"; there are draft, light, mass, production',
         ),
         ('[alerts.rule.MachineDown]\nenabled = "no"', "enabled must be true or false"),
+        ('[alerts]\nlanguage = "de"', 'language is "en" or "ja", not "de"'),
     ],
 )
 def test_a_wrong_table_says_where_and_how_to_mend_it(text: str, said: str) -> None:

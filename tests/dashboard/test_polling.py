@@ -11,10 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
-from tests.fakes.agents import Agents, healthy, http, raw, says, snapshot
-from tierwatch_agent.snapshot import encode
+from tests.fakes.agents import Agents, gpu, healthy, http, raw, says, snapshot
+from tierwatch_agent.snapshot import Attribution, ServerSample, Stall, encode
+from tierwatch_agent.words import Packed, Words
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.fleet.polling import PollingFleet, turn
 from tierwatch_dashboard.inventory import Machine
@@ -207,6 +209,83 @@ def test_an_agent_that_comes_back_is_read_again(
     assert "connection refused" in (asked.ask()["g"].error or "")
     agents.play(healthy("g"), port=int(url.rsplit(":", 1)[1]))
     assert asked.ask()["g"].error is None
+
+
+def stalling(said: Packed | None) -> bytes:
+    """A machine whose job stalls, with these words for it."""
+    stall = Stall(cause="hang", since=1.0, evidence="no step for 9 s", said=said)
+    server = ServerSample(id="comfyui-8188", kind="comfyui", stall=stall)
+    return encode(msgspec.structs.replace(snapshot("g"), servers=(server,)))
+
+
+WORDS = Packed(template="no step for {time}", values={"time": "9 s"})
+
+
+def test_what_a_stall_is_judged_by_is_words_where_the_agent_tells_of_what_they_are_made(
+    agents: Agents, fleet: Callable[..., Fleet]
+) -> None:
+    known, old = agents.play(says(stalling(WORDS))), agents.play(says(stalling(None)))
+    told = [evidence_in(reading) for reading in fleet(g=known, c=old).ask().values()]
+    assert told == ["no step for 9 s"] * 2
+    assert isinstance(told[0], Words)
+    assert told[0].template == WORDS.template
+    assert not isinstance(told[1], Words)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Packed(template="no step for {missing}"),
+        Packed(template="all is well"),
+        Packed(template=""),
+        Packed(template="{a}" * 100_000, values={"a": "x" * 1_000}),
+        msgspec.structs.replace(WORDS, many="{count} steps", count=1),
+    ],
+)
+def test_words_that_are_not_those_of_the_stall_do_no_harm(
+    agents: Agents, fleet: Callable[..., Fleet], said: Packed
+) -> None:
+    evidence = evidence_in(fleet(g=agents.play(says(stalling(said)))).ask()["g"])
+    assert evidence == "no step for 9 s"
+    assert not isinstance(evidence, Words)
+
+
+def evidence_in(reading: Reading) -> str:
+    assert reading.snapshot is not None
+    stall = reading.snapshot.servers[0].stall
+    assert stall is not None
+    return stall.evidence
+
+
+def test_what_else_an_agent_says_is_words(agents: Agents, fleet: Callable[..., Fleet]) -> None:
+    why = "Windows does not tell how much python.exe (pid 7) holds"
+    who = {"system": "Windows", "who": "python.exe (pid 7)"}
+    said = Packed(template="{system} does not tell how much {who} holds", values=who)
+    attribution = Attribution(available_bytes=1, basis="none", lower_bound=True, why=why, said=said)
+    lost = msgspec.structs.replace(
+        gpu(), state="lost", detail="it is gone", attribution=attribution
+    )
+    down = ServerSample(id="comfyui-8188", kind="comfyui", state="down", reason="it has ended")
+    sent = msgspec.structs.replace(snapshot("g", gpus=(lost,)), servers=(down,))
+    sources = tuple(msgspec.structs.replace(each, reason="hangs") for each in sent.sources)
+    sent = msgspec.structs.replace(sent, sources=sources)
+    heard = fleet(g=agents.play(says(encode(sent)))).ask()["g"].snapshot
+    assert heard is not None
+    assert heard == sent
+    assert heard.gpus[0].attribution is not None
+    told = heard.gpus[0].attribution.why
+    assert isinstance(told, Words)
+    assert told.template == said.template
+    for word in (heard.gpus[0].detail, heard.servers[0].reason, heard.sources[0].reason):
+        assert isinstance(word, Words)
+
+
+def test_why_there_is_no_answer_is_words(agents: Agents, fleet: Callable[..., Fleet]) -> None:
+    url = agents.play(healthy("g"))
+    agents.end(url)
+    error = fleet(g=url).ask()["g"].error
+    assert isinstance(error, Words)
+    assert error.template == "connection refused: is the agent running on {where}?"
 
 
 def test_turns_are_the_same_each_round_and_even_over_a_large_fleet() -> None:

@@ -19,6 +19,7 @@ import msgspec
 from tierwatch_agent.gpus import SourceAbsent
 from tierwatch_agent.gpus.amdgpu_processes import AmdProcesses, Held
 from tierwatch_agent.snapshot import GpuMemory, GpuSample, GpuState, Process
+from tierwatch_agent.words import phrase
 
 AMD = "0x1002"
 IDS_FILES = ("/usr/share/libdrm/amdgpu.ids", "/opt/amdgpu/share/libdrm/amdgpu.ids")
@@ -69,7 +70,7 @@ class AmdgpuSource:
         """Looks for cards; raises SourceAbsent where there is none."""
         self._find_cards()
         if not self._cards:
-            raise SourceAbsent("no AMD GPU with the amdgpu driver on this machine")
+            raise SourceAbsent(phrase("no AMD GPU with the amdgpu driver on this machine"))
         self._driver_version = (
             _text(self._sysfs / "module/amdgpu/version")
             or _text(self._proc / "sys/kernel/osrelease")
@@ -143,7 +144,9 @@ class AmdgpuSource:
             pci_bus_id=card.pci_bus_id,
         )
         if card.pci_bus_id not in present:
-            return msgspec.structs.replace(gpu, state="lost", detail="no longer on the PCI bus")
+            return msgspec.structs.replace(
+                gpu, state="lost", detail=phrase("no longer on the PCI bus")
+            )
         read = _read_memory(card)
         unified = read.memory is not None and read.memory.unified
         shares = {pid: share.total(unified=unified) for pid, share in sorted(held.items())}

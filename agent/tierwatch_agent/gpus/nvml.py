@@ -21,6 +21,7 @@ from tierwatch_agent.gpus.nvml_words import card_refused, concerns_driver, drive
 from tierwatch_agent.gpus.nvml_xids import XidWatch
 from tierwatch_agent.gpus.windows_pdh import WindowsMemory
 from tierwatch_agent.snapshot import GpuMemory, GpuSample
+from tierwatch_agent.words import phrase
 
 LOOK_SECONDS = 10.0
 """How often to look for cards and MIG instances that came or went."""
@@ -99,7 +100,7 @@ class _Place:
     def asleep(self) -> GpuSample:
         """The card while it sleeps, with its last memory: whoever takes or gives any wakes it."""
         self.rests_until = self.next_rest_at = 0.0
-        why = "it sleeps to save power, and is left asleep"
+        why = phrase("it sleeps to save power, and is left asleep")
         return self.identity.sample(state="asleep", detail=why, memory=self.memory)
 
     def refused(self, code: int, xids: dict[int, int] | None) -> GpuSample:
@@ -204,17 +205,17 @@ class NvmlSource:
         except Refused as refusal:
             raise driver_refused(refusal.code) from refusal
         if not cards:
-            raise SourceAbsent("the NVIDIA driver lists no GPU")
+            raise SourceAbsent(phrase("the NVIDIA driver lists no GPU"))
         self._xids.open()
         self._make_places(cards)
 
     def _absence(self, code: int) -> str | None:
         """What is missing, if a failed initialisation says no more than that; None otherwise."""
         if code == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-            return "no NVIDIA driver is installed"
+            return phrase("no NVIDIA driver is installed")
         unloaded = code == pynvml.NVML_ERROR_DRIVER_NOT_LOADED and not self._places
         if unloaded and pci.has_nvidia_gpu(self._sysfs) is False:
-            return "the NVIDIA driver is not loaded, and no NVIDIA GPU is in this machine"
+            return phrase("the NVIDIA driver is not loaded, and no NVIDIA GPU is in this machine")
         return None
 
     def _make_places(self, cards: int) -> None:

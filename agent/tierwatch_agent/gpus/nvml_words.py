@@ -4,30 +4,47 @@ from __future__ import annotations
 
 from tierwatch_agent.gpus import SourceError
 from tierwatch_agent.gpus.nvml_calls import pynvml
+from tierwatch_agent.words import phrase
 
 _OF_THE_DRIVER = {
-    pynvml.NVML_ERROR_UNINITIALIZED: "the driver's library was closed under the agent, which opens "
-    "it again",
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded: after an update of the "
-    "driver or the system this needs a reboot, otherwise install the driver again",
-    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the NVIDIA driver was updated and its old parts "
-    "are still in use: a reboot, or reloading the driver's modules, finishes the update",
+    pynvml.NVML_ERROR_UNINITIALIZED: phrase(
+        "the driver's library was closed under the agent, which opens it again"
+    ),
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: phrase(
+        "the NVIDIA driver is not loaded: after an update of the driver or the system this "
+        "needs a reboot, otherwise install the driver again"
+    ),
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: phrase(
+        "the NVIDIA driver was updated and its old parts are still in use: a reboot, or "
+        "reloading the driver's modules, finishes the update"
+    ),
 }
 _OF_A_CARD = {
-    pynvml.NVML_ERROR_GPU_IS_LOST: "it no longer answers on its bus: as a rule only a reboot, or "
-    "switching the machine off and on, brings it back",
-    pynvml.NVML_ERROR_RESET_REQUIRED: "it needs a reset: a reboot, or nvidia-smi --gpu-reset once "
-    "nothing uses it (end the agent as well)",
-    pynvml.NVML_ERROR_NO_PERMISSION: "the agent's user may not use it: it needs access to "
-    "/dev/nvidia*",
-    pynvml.NVML_ERROR_OPERATING_SYSTEM: "the system blocks the access to it: see the device rules "
-    "of the container or service that the agent runs in",
-    pynvml.NVML_ERROR_INSUFFICIENT_POWER: "its power cables are not properly connected",
-    pynvml.NVML_ERROR_IRQ_ISSUE: "the kernel has trouble with its interrupts: see the kernel's log",
-    pynvml.NVML_ERROR_TIMEOUT: "the driver gave up waiting for it: see the kernel's log",
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "its driver is too old for the agent: update it",
-    pynvml.NVML_ERROR_UNKNOWN: "the driver gives no reason (Unknown Error): in a container, its "
-    "access to the GPUs was taken away and a restart gives it back, otherwise see the kernel's log",
+    pynvml.NVML_ERROR_GPU_IS_LOST: phrase(
+        "it no longer answers on its bus: as a rule only a reboot, or switching the machine "
+        "off and on, brings it back"
+    ),
+    pynvml.NVML_ERROR_RESET_REQUIRED: phrase(
+        "it needs a reset: a reboot, or nvidia-smi --gpu-reset once nothing uses it (end the "
+        "agent as well)"
+    ),
+    pynvml.NVML_ERROR_NO_PERMISSION: phrase(
+        "the agent's user may not use it: it needs access to /dev/nvidia*"
+    ),
+    pynvml.NVML_ERROR_OPERATING_SYSTEM: phrase(
+        "the system blocks the access to it: see the device rules of the container or service "
+        "that the agent runs in"
+    ),
+    pynvml.NVML_ERROR_INSUFFICIENT_POWER: phrase("its power cables are not properly connected"),
+    pynvml.NVML_ERROR_IRQ_ISSUE: phrase(
+        "the kernel has trouble with its interrupts: see the kernel's log"
+    ),
+    pynvml.NVML_ERROR_TIMEOUT: phrase("the driver gave up waiting for it: see the kernel's log"),
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: phrase("its driver is too old for the agent: update it"),
+    pynvml.NVML_ERROR_UNKNOWN: phrase(
+        "the driver gives no reason (Unknown Error): in a container, its access to the GPUs "
+        "was taken away and a restart gives it back, otherwise see the kernel's log"
+    ),
 }
 
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 import re
 
 from tierwatch_agent.servers.step_pace import StepPace
+from tierwatch_agent.words import phrase
 
 BAR = re.compile(r"\|\s*(\d{1,7})/(\d{1,7})\s*\[[^\]]*?(?:([\d.]+)(it/s|s/it))?\]")
 """``25%|##   | 5/20 [00:02<00:06,  2.10it/s]``: step, steps, rate, its unit."""
 ENDED = "Prompt executed in"
 STRAINS = (
-    ("retrying with tiled VAE", "decodes in tiles for want of memory"),
-    ("out of memory error, increasing steps", "computes attention in pieces for want of memory"),
-    (r"\bloaded partially", "keeps a part of the model in system memory"),
-    ("Got an OOM", "ran out of memory and unloads its models"),
+    ("retrying with tiled VAE", phrase("decodes in tiles for want of memory")),
+    (
+        "out of memory error, increasing steps",
+        phrase("computes attention in pieces for want of memory"),
+    ),
+    (r"\bloaded partially", phrase("keeps a part of the model in system memory")),
+    ("Got an OOM", phrase("ran out of memory and unloads its models")),
 )
 """What the log says, and what it means. Of several, the last one said counts."""
 

@@ -12,12 +12,13 @@ import msgspec
 
 from tierwatch_agent.servers.step_reports import StepReport
 from tierwatch_agent.snapshot import JobRecord, RunningJob
+from tierwatch_agent.words import phrase
 
 ORPHAN_SECONDS = 10.0
 """How long a server that fell silent gets to tell how the job ended that it ran before."""
 VRAM_SAMPLES = 120
 """Of a server's memory, for jobs that were too short to be seen running."""
-ENDED = "its server ended while it ran"
+ENDED = phrase("its server ended while it ran")
 
 
 class _Course(msgspec.Struct):

@@ -20,6 +20,7 @@ from tierwatch_agent.host import UNTOLD, command_line, describe, listening
 from tierwatch_agent.servers.gpu_choice import told_gpus
 from tierwatch_agent.servers.recognition import TITLES, asked_ports, plausible
 from tierwatch_agent.snapshot import GpuSample, SourceState
+from tierwatch_agent.words import phrase
 
 SOURCE = "servers"
 LOOK_AGAIN_SECONDS = 60.0
@@ -231,7 +232,7 @@ class Discovery:
         self.state = SourceState(
             name=SOURCE,
             state="down" if blind else "up" if found else "absent",
-            reason=blind or (None if found else "no generation server runs"),
+            reason=blind or (None if found else phrase("no generation server runs")),
             last_success_at=None if blind else self._now(),
         )
 

@@ -17,6 +17,7 @@ import msgspec
 
 from tierwatch_agent.servers import fields
 from tierwatch_agent.snapshot import JobRecord, Outcome, RunningJob
+from tierwatch_agent.words import phrase
 
 ENDED: dict[str, Outcome] = {
     "completed": "success",
@@ -24,7 +25,7 @@ ENDED: dict[str, Outcome] = {
     "canceled": "interrupted",
 }
 """Statuses of an item that has ended; one that waits or runs has another."""
-REMOVED = "removed from the queue while it ran"
+REMOVED = phrase("removed from the queue while it ran")
 
 _CLASS = re.compile(r"[A-Za-z_][\w.]{0,79}")
 _OUT_OF_MEMORY = re.compile(r"OutOfMemory|out of memory")

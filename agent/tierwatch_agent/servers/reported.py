@@ -16,6 +16,7 @@ from msgspec import Meta
 from tierwatch_agent.servers import ServerReading
 from tierwatch_agent.servers.step_pace import StepPace
 from tierwatch_agent.snapshot import JobRecord, Outcome, RunningJob
+from tierwatch_agent.words import phrase
 
 KIND = "reported"
 MOST_RUNNING = 256
@@ -25,7 +26,7 @@ KEPT_SECONDS = 3600.0
 ANCESTRY_SECONDS = 5.0
 """How long is relied upon whose child a process is."""
 LONGEST_PAST_SECONDS = 7 * 86400.0
-DIED = "its process ended without finishing the job"
+DIED = phrase("its process ended without finishing the job")
 
 Text = Annotated[str, Meta(max_length=200)]
 Pid = Annotated[int, Meta(ge=1, le=2**32 - 1)]

@@ -25,6 +25,7 @@ from tierwatch_agent.snapshot import (
     ServerSample,
     SourceState,
 )
+from tierwatch_agent.words import phrase
 
 SEARCH_SECONDS = 10.0
 GONE_SECONDS = 300.0
@@ -243,7 +244,7 @@ def _ended(last: ServerSample) -> ServerSample:
         id=last.id,
         kind=last.kind,
         state="down",
-        reason="it has ended: nothing listens there any more",
+        reason=phrase("it has ended: nothing listens there any more"),
         version=last.version,
         gpus=last.gpus,
         totals=last.totals,

@@ -10,7 +10,7 @@ import msgspec
 
 from tierwatch_agent.snapshot import SCHEMA, MachineSnapshot, SnapshotError, decode
 from tierwatch_agent.words import say
-from tierwatch_dashboard.stalls import told
+from tierwatch_dashboard.fleet.understood import understood
 
 MAX_BYTES = 8 * 2**20
 """A snapshot is some tens of KiB; what is larger than this is something else."""
@@ -34,13 +34,18 @@ async def fetch(session: aiohttp.ClientSession, url: str) -> MachineSnapshot:
     The session's own timeout holds; redirects are not followed.
     """
     try:
-        address = f"{url.rstrip('/')}/api/v1/snapshot"
-        async with session.get(address, allow_redirects=False) as response:
+        async with session.get(_address(url), allow_redirects=False) as response:
             if response.status != 200:
                 raise AgentError(_refused(response))
             return _decode(await _body(response))
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
         raise AgentError(explain(error, url, session.timeout)) from error
+
+
+@lru_cache(maxsize=16_384)
+def _address(url: str) -> URL:
+    """Where an agent's snapshot is, taken apart once and not at each reading."""
+    return URL(f"{url.rstrip('/')}/api/v1/snapshot")
 
 
 def explain(error: BaseException, url: str, timeout: aiohttp.ClientTimeout) -> str:
@@ -119,7 +124,7 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
 
 def _decode(document: bytes) -> MachineSnapshot:
     try:
-        return told(decode(document))
+        return understood(decode(document))
     except SnapshotError as error:
         schema = _schema(document)
         if schema is not None and schema > SCHEMA:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tierwatch_agent.wording import gib
+from tierwatch_agent.words import known
 from tierwatch_dashboard.history.jobs import StoredJob
 from tierwatch_dashboard.servers import name_of_id
 from tierwatch_dashboard.web.making import OUTCOMES, size_words, took
@@ -42,6 +43,6 @@ def finished(stored: StoredJob) -> FinishedLine:
         took=took(job.duration_seconds),
         peak_vram=None if job.peak_vram_bytes is None else gib(job.peak_vram_bytes),
         outcome=OUTCOMES[job.outcome],
-        error=job.error if job.outcome == "error" else None,
+        error=known(job.error) if job.error and job.outcome == "error" else None,
         bad=job.outcome in ("error", "oom"),
     )
