@@ -6,11 +6,14 @@ import json
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.processes import PATIENCE_SECONDS, eventually, free_port
+
+PastSample = tuple[str, float, float]
+"""A series as it is written in a scrape, its value, and when in Unix seconds."""
 
 
 class MetricEngine:
@@ -57,6 +60,10 @@ class MetricEngine:
             self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
         eventually(lambda: self.values("vector(1)"), bool, f"an answer of {self.name}")
 
+    def load(self, past: Iterable[PastSample]) -> None:
+        """Gives it a past, as if it had scraped that."""
+        raise NotImplementedError
+
     def end(self) -> None:
         """Ends it as a service manager does."""
         if self._process is not None:
@@ -94,6 +101,21 @@ class Prometheus(MetricEngine):
             f"--web.listen-address=127.0.0.1:{self.port}",
         ]
 
+    def load(self, past: Iterable[PastSample]) -> None:
+        """For one that has not begun; an interval's blocks are made at once."""
+        document = self.folder / "past.om"
+        with document.open("w", encoding="utf-8") as stream:
+            family = ""
+            for series, value, at in sorted(past, key=lambda each: (each[0], each[2])):
+                name = series.partition("{")[0]
+                if name != family:
+                    stream.write(f"# TYPE {name} gauge\n")
+                    family = name
+                stream.write(f"{series} {value!r} {at:.3f}\n")
+            stream.write("# EOF\n")
+        command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(document)]
+        subprocess.run([*command, str(self.folder / "data")], check=True, capture_output=True)
+
 
 class VictoriaMetrics(MetricEngine):
     """The single-node one, which scrapes by itself."""
@@ -108,6 +130,13 @@ class VictoriaMetrics(MetricEngine):
             f"-httpListenAddr=127.0.0.1:{self.port}",
             "-retentionPeriod=10y",
         ]
+
+    def load(self, past: Iterable[PastSample]) -> None:
+        """For one that has begun; what it takes in is found once it has flushed it."""
+        lines = (f"{series} {value!r} {at * 1000:.0f}\n" for series, value, at in past)
+        url = f"{self.url}/api/v1/import/prometheus"
+        urllib.request.urlopen(url, "".join(lines).encode(), timeout=60).close()
+        urllib.request.urlopen(f"{self.url}/internal/force_flush", timeout=60).close()
 
 
 def agents_job(targets: Mapping[str, str]) -> dict[str, Any]:

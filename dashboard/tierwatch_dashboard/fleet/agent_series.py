@@ -103,6 +103,9 @@ _FIGURES = (
 
 _MEMORY = "tierwatch_gpu_memory_"
 _TEMPERATURE = "tierwatch_gpu_temperature_celsius"
+_THROTTLED = "tierwatch_gpu_throttled"
+_HEAT = 'reason=~"hw_thermal_slowdown|sw_thermal_slowdown|hw_slowdown"'
+_CAPS = 'reason=~"sw_power_cap|hw_power_brake_slowdown"'
 
 _PAST = (
     Figure("total_bytes", f"{_MEMORY}total_bytes", "max"),
@@ -115,6 +118,10 @@ _PAST = (
     Figure("temperature_celsius", _TEMPERATURE, "avg", 'sensor="core"'),
     Figure("temperature_max_celsius", _TEMPERATURE, "max", 'sensor="core"'),
     Figure("power_watts", "tierwatch_gpu_power_watts", "avg"),
+    Figure("own_bytes", f"{_MEMORY}available_bytes", "avg", less=f"{_MEMORY}free_bytes"),
+    Figure("clock_hertz", "tierwatch_gpu_clock_hertz", "avg", 'clock="graphics"'),
+    Figure("heat_ratio", _THROTTLED, "count", _HEAT, share_of=f"{_MEMORY}total_bytes"),
+    Figure("capped_ratio", _THROTTLED, "count", _CAPS, share_of=f"{_MEMORY}total_bytes"),
 )
 
 MAPPING = SeriesMapping(

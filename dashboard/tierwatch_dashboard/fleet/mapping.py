@@ -30,10 +30,15 @@ class Figure(msgspec.Struct, frozen=True):
 
     field: str
     family: str
-    of_samples: Literal["avg", "min", "max"]
+    of_samples: Literal["avg", "min", "max", "count"]
     matcher: str = ""
     factor: float = 1.0
     """What the family's unit is in ours."""
+    less: str = ""
+    """A family to be taken from it; the rest is 0 at least."""
+    share_of: str = ""
+    """A family that always has samples: the field is the share of them beside which this one's
+    are."""
 
 
 class Past(msgspec.Struct, frozen=True):

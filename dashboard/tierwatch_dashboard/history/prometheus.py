@@ -88,14 +88,21 @@ def expression(machine: str, step: int, past: Past) -> str:
 
 
 def _of_figure(figure: Figure, of_machine: str, past: Past, step: int) -> str:
-    matchers = ",".join(filter(None, (of_machine, figure.matcher)))
-    series = f"{figure.family}{{{matchers}}}"
-    if step >= SUMMED_FROM_SECONDS:
-        series = f"{figure.of_samples}_over_time({series}[{step}s])"
-    # Of a GPU that two servers scrape, either will do.
-    one = f"max by (gpu) ({past.with_gpu(series)})"
-    scaled = one if figure.factor == 1 else f"{one} * {figure.factor:g}"
-    return f'label_replace({scaled}, "stat", "{figure.field}", "", "")'
+    def of(family: str, of_samples: str, matcher: str = "") -> str:
+        series = f"{family}{{{','.join(filter(None, (of_machine, matcher)))}}}"
+        if step >= SUMMED_FROM_SECONDS:
+            series = f"{of_samples}_over_time({series}[{step}s])"
+        # Of a GPU that two servers scrape, either will do.
+        return f"max by (gpu) ({past.with_gpu(series)})"
+
+    value = of(figure.family, figure.of_samples, figure.matcher)
+    if figure.less:
+        value = f"clamp_min({value} - {of(figure.less, figure.of_samples)}, 0)"
+    if figure.share_of and step >= SUMMED_FROM_SECONDS:
+        value = f"{value} / {of(figure.share_of, figure.of_samples)}"
+    if figure.factor != 1:
+        value = f"{value} * {figure.factor:g}"
+    return f'label_replace({value}, "stat", "{figure.field}", "", "")'
 
 
 def _series(machine: str, step: int, found: Iterable[Course]) -> tuple[Series, ...]:
