@@ -47,7 +47,7 @@ from tierwatch_dashboard.inventory import Inventory, Machine, Policy
 from tierwatch_dashboard.reasons import because, roughly, sentence, silence, sources_down
 from tierwatch_dashboard.stalls import servers_down, stalled
 
-__all__ = ["WORST_FIRST", "GpuVerdict", "Memory", "State", "Verdict", "judge"]
+__all__ = ["WORST_FIRST", "GpuVerdict", "Memory", "State", "Verdict", "judge", "passes"]
 
 WATCH_GAP_SECONDS = 60.0
 """Judgements further apart than this mean that the dashboard was not watching."""
@@ -152,6 +152,14 @@ def judge(
             gpus=spells,
         ),
     )
+
+
+def passes(memory: Memory) -> bool:
+    """Whether time alone may change the verdict of a machine that is heard.
+
+    A trouble or a relief may count only once it has lasted.
+    """
+    return any(spells.short or spells.risk for spells in memory.gpus.values())
 
 
 def _resumed(

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from tierwatch_dashboard.alerts import AlertState, Finding, receivers
 from tierwatch_dashboard.alerts.board import AlertBoard
 from tierwatch_dashboard.alerts.boards import Boards
+from tierwatch_dashboard.alerts.found import Found
 from tierwatch_dashboard.alerts.outbox import Outbox, OutboxHealth
 from tierwatch_dashboard.alerts.rules import findings
 from tierwatch_dashboard.alerts.store import AlertStore
@@ -54,10 +55,13 @@ class Alerting:
         polling: Callable[[], SourceHealth],
         now: Callable[[], float],
     ) -> None:
+        found = Found()
+
         def rules(
             views: Sequence[MachineView], inventory: Inventory, at: float
         ) -> Iterable[Finding]:
-            return findings(views, inventory, at, polling())
+            yield from found.findings(views, inventory, at)
+            yield from findings((), inventory, at, polling())
 
         self._store = AlertStore(engine, now)
         self._watch = AlertWatch(self._store, views, inventory, rules, now)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import lru_cache
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from tierwatch_agent.snapshot import SCHEMA, MachineSnapshot, SnapshotError, decode
 from tierwatch_agent.words import say
@@ -45,7 +47,10 @@ async def fetch(session: aiohttp.ClientSession, url: str) -> MachineSnapshot:
 @lru_cache(maxsize=16_384)
 def _address(url: str) -> URL:
     """Where an agent's snapshot is, taken apart once and not at each reading."""
-    return URL(f"{url.rstrip('/')}/api/v1/snapshot")
+    try:
+        return URL(f"{url.rstrip('/')}/api/v1/snapshot")
+    except ValueError as error:
+        raise aiohttp.InvalidURL(url) from error
 
 
 def explain(error: BaseException, url: str, timeout: aiohttp.ClientTimeout) -> str:

@@ -21,7 +21,7 @@ from tierwatch_dashboard.changes import StateChange, change, gone
 from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.inventory import Inventory, Machine
 from tierwatch_dashboard.reasons import sentence
-from tierwatch_dashboard.verdict import WORST_FIRST, Memory, Verdict, judge
+from tierwatch_dashboard.verdict import WORST_FIRST, Memory, Verdict, judge, passes
 
 REJUDGE_SECONDS = 2.5
 """How old a verdict may get: a machine that answers is judged at each reading anyway."""
@@ -183,8 +183,11 @@ class FleetState:
     def _is_fresh(self, row: _Row, now: float) -> bool:
         if row.judged_at is None or row.judged_under is not self._inventory:
             return False
+        stale_after = self._inventory.policy.stale_after_seconds
+        heard = row.heard_at is not None and 0 <= now - row.heard_at < stale_after
+        settled = heard and row.memory is not None and not passes(row.memory)
         # A clock that was set back makes none fresh for longer.
-        return 0 <= now - row.judged_at < REJUDGE_SECONDS
+        return 0 <= now - row.judged_at < (stale_after if settled else REJUDGE_SECONDS)
 
     def _judge(self, row: _Row, now: float) -> None:
         before = row.memory
