@@ -13,7 +13,7 @@ from tierwatch_dashboard.app import Services
 from tierwatch_dashboard.fleet.state import MachineView
 from tierwatch_dashboard.fleet.trend import Trends
 from tierwatch_dashboard.history import Bucket, GpuPoint, Series
-from tierwatch_dashboard.history.jobs import JobLog, StoredJob
+from tierwatch_dashboard.history.jobs import JobFilter, JobLog, StoredJob
 from tierwatch_dashboard.inventory import Inventory
 from tierwatch_dashboard.last_hour import Made
 
@@ -116,6 +116,12 @@ class Jobs:
             and outcome in (None, each.job.outcome)
             and (before is None or each.key < before)
         )[:limit]
+
+    def find(
+        self, limit: int, sought: JobFilter, before: int | None = None
+    ) -> tuple[StoredJob, ...]:
+        machine = next(iter(sought.machines)) if sought.machines else None
+        return self.recent(limit, machine, sought.outcome, before)
 
 
 @dataclass

@@ -13,7 +13,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import Engine, RowMapping, delete, func, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    RowMapping,
+    Select,
+    delete,
+    false,
+    func,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from tierwatch_agent.snapshot import JobRecord, Outcome
 from tierwatch_dashboard.database import reading, upsert, writing
@@ -26,6 +39,12 @@ _PRUNED_AT_ONCE = 10_000
 """Rows in one transaction, so that a waiting writer has its turn."""
 
 _PAUSE_SECONDS = 0.01
+
+LOOKED_THROUGH = 1_000_000
+"""Jobs that a search by words goes through at most, the latest: a second or two."""
+
+_SOUGHT_APART = 50
+"""Up to so many machines are sought one by one, each by the index that begins with it."""
 _LARGEST = 2**62
 
 _SAME_NAMES = (
@@ -39,6 +58,28 @@ class FinishedJob(msgspec.Struct, frozen=True, kw_only=True):
 
     machine: str
     job: JobRecord
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs are sought; None: no matter which."""
+
+    machines: frozenset[str] | None = None
+    server: str | None = None
+    """A kind of generation server: "comfyui"."""
+    outcome: Outcome | None = None
+    since: float | None = None
+    """Ended at this moment or later. Unix seconds."""
+    until: float | None = None
+    """Ended before."""
+    model: str | None = None
+    """A part of its name, in capitals or not."""
+    error: str | None = None
+    """A part of its error, in capitals or not."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether jobs must be looked at one by one: no index leads to them."""
+        return any(each is not None for each in (self.server, self.model, self.error))
 
 
 class StoredJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +117,12 @@ class JobLog(Protocol):
         """Jobs by their end, the latest first."""
         ...
 
+    def find(
+        self, limit: int, sought: JobFilter, before: int | None = None
+    ) -> tuple[StoredJob, ...]:
+        """Those that are sought, by their end, the latest first."""
+        ...
+
 
 class JobStore:
     """Safe to call from several threads; every method raises DatabaseError where it cannot."""
@@ -104,17 +151,19 @@ class JobStore:
         before: int | None = None,
     ) -> tuple[StoredJob, ...]:
         """Jobs by their end, the latest first; ``before``: those after the one of that key."""
-        c = JOBS.c
-        found = select(JOBS).order_by(c.ended_at.desc(), c.key.desc()).limit(limit)
-        if machine is not None:
-            found = found.where(c.machine == machine)
-        if outcome is not None:
-            found = found.where(c.outcome == outcome)
-        if before is not None:
-            last = select(c.ended_at, c.key).where(c.key == before).scalar_subquery()
-            found = found.where(tuple_(c.ended_at, c.key) < last)
+        machines = None if machine is None else frozenset((machine,))
+        return self.find(limit, JobFilter(machines=machines, outcome=outcome), before)
+
+    def find(
+        self, limit: int, sought: JobFilter, before: int | None = None
+    ) -> tuple[StoredJob, ...]:
+        """Those that are sought, by their end, the latest first; ``before`` as in ``recent``.
+
+        Where jobs must be looked at one by one, at most the last ``LOOKED_THROUGH`` are.
+        """
+        statement = _latest(limit, sought, before)
         with reading(self._engine) as connection:
-            return tuple(_job_of(row) for row in connection.execute(found).mappings())
+            return tuple(_job_of(row) for row in connection.execute(statement).mappings())
 
     def throughput(self, start: float, end: float) -> tuple[Throughput, ...]:
         """What each machine's GPUs made of jobs that ended from ``start`` to before ``end``."""
@@ -174,6 +223,55 @@ class JobStore:
             if removed < _PRUNED_AT_ONCE:
                 return
             time.sleep(_PAUSE_SECONDS)
+
+
+def _latest(limit: int, sought: JobFilter, before: int | None) -> Select[Any]:
+    c = JOBS.c
+    where = _conditions(sought)
+    if before is not None:
+        last = select(c.ended_at, c.key).where(c.key == before).scalar_subquery()
+        where.append(tuple_(c.ended_at, c.key) < last)
+    machines = sorted(sought.machines or ())
+    if sought.machines is None or len(machines) > _SOUGHT_APART:
+        if sought.machines is not None:
+            # As an expression, so that jobs are gone through by their end and not by machine.
+            where.append(func.coalesce(c.machine, "").in_(machines))
+        return select(JOBS).where(*where).order_by(*_latest_first(c)).limit(limit)
+    if not machines:
+        return select(JOBS).where(false())
+    of_each = [
+        select(JOBS).where(c.machine == each, *where).order_by(*_latest_first(c)).limit(limit)
+        for each in machines
+    ]
+    if len(of_each) == 1:
+        return of_each[0]
+    together = union_all(*(select(each.subquery()) for each in of_each)).subquery()
+    return select(together).order_by(*_latest_first(together.c)).limit(limit)
+
+
+def _latest_first(c: ReadOnlyColumnCollection[str, Any]) -> tuple[ColumnElement[Any], ...]:
+    return c.ended_at.desc(), c.key.desc()
+
+
+def _conditions(sought: JobFilter) -> list[ColumnElement[bool]]:
+    c = JOBS.c
+    where: list[ColumnElement[bool]] = []
+    if sought.outcome is not None:
+        where.append(c.outcome == sought.outcome)
+    if sought.since is not None:
+        where.append(c.ended_at >= milliseconds(sought.since))
+    if sought.until is not None:
+        where.append(c.ended_at < milliseconds(sought.until))
+    if sought.server is not None:
+        port = c.server.startswith(f"{sought.server}-", autoescape=True)
+        where.append(or_(c.server == sought.server, port))
+    for column, part in ((c.model, sought.model), (c.error, sought.error)):
+        if part is not None:
+            where.append(func.lower(column).contains(part.lower(), autoescape=True))
+    if sought.looks:
+        newest = select(func.max(c.key)).scalar_subquery()
+        where.append(c.key > newest - LOOKED_THROUGH)
+    return where
 
 
 def _row_of(each: FinishedJob) -> dict[str, Any]:
