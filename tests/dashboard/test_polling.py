@@ -259,8 +259,10 @@ def evidence_in(reading: Reading) -> str:
 
 def test_what_else_an_agent_says_is_words(agents: Agents, fleet: Callable[..., Fleet]) -> None:
     why = "Windows does not tell how much python.exe (pid 7) holds"
-    who = {"system": "Windows", "who": "python.exe (pid 7)"}
-    said = Packed(template="{system} does not tell how much {who} holds", values=who)
+    said = Packed(
+        template="{system} does not tell how much {who} holds",
+        values={"system": "Windows", "who": "python.exe (pid 7)"},
+    )
     attribution = Attribution(available_bytes=1, basis="none", lower_bound=True, why=why, said=said)
     lost = msgspec.structs.replace(
         gpu(), state="lost", detail="it is gone", attribution=attribution
