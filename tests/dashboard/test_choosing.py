@@ -19,16 +19,16 @@ from tierwatch_dashboard.web.choosing import (
     Chosen,
     asked_in,
     choose,
-    facts,
     natural,
     options,
 )
+from tierwatch_dashboard.web.facts import Facts
 
 
 def listed(
     views: tuple[MachineView, ...], asked: Asked, spoken: Callable[[str], str] = str
 ) -> Chosen:
-    return choose([facts(each, DEFAULT_TIERS) for each in views], asked, spoken)
+    return choose([Facts(each, DEFAULT_TIERS) for each in views], asked, spoken)
 
 
 def ids(views: tuple[MachineView, ...], **asked: object) -> list[str]:
@@ -190,7 +190,7 @@ def test_groups_stand_by_name_and_last_what_has_no_such_tag() -> None:
 
 def test_a_fleet_offers_what_it_has() -> None:
     views = (tagged("a", "room:north", "old"), carded("b", 0.1, 40.0, 1.0))
-    offered = options([facts(each, DEFAULT_TIERS) for each in views], DEFAULT_TIERS)
+    offered = options([Facts(each, DEFAULT_TIERS) for each in views], DEFAULT_TIERS)
     assert offered.tiers == ("mass", "production", "light", "draft")
     assert offered.tags == ("old", "room:north")
     assert offered.gpus == ("RTX 4080",)

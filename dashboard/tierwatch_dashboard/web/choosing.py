@@ -8,20 +8,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 import msgspec
 
 from tierwatch_agent.tiers import Tier, ladder
-from tierwatch_agent.wording import GIBIBYTE
 from tierwatch_agent.words import say
 from tierwatch_dashboard.servers import title
 from tierwatch_dashboard.verdict import WORST_FIRST, State
-from tierwatch_dashboard.web.standing import tiers_of
-
-if TYPE_CHECKING:
-    from tierwatch_dashboard.fleet.state import MachineView
+from tierwatch_dashboard.web.facts import Facts
 
 Sort = Literal["worst", "name", "headroom", "tier", "busy", "temperature"]
 
@@ -88,28 +84,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 _PLAIN = msgspec.structs.asdict(Asked())
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a machine is searched, filtered and sorted by."""
-
-    id: str
-    state: State
-    tiers: frozenset[str]
-    place: int
-    """Of its highest assigned tier, the highest tier being 0."""
-    tags: tuple[str, ...]
-    gpus: frozenset[str]
-    servers: frozenset[str]
-    text: str
-    """Everything that is searched but the headline, in small letters."""
-    headline: str
-    headroom: int | None
-    """The least of its GPUs, in tenths of a GiB."""
-    busy: int | None
-    """The most of its GPUs, in percent."""
-    temperature: int | None
-    """The highest of its GPUs, in Celsius."""
-
-
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to choose among, in the order in which it is offered."""
 
@@ -163,45 +137,6 @@ def asked_in(arguments: Mapping[str, str]) -> Asked:
             f"group is {BY_TAG}, or {BY_TAG}:room for tags like room:north; it is {group}"
         )
     return Asked(**given)
-
-
-def facts(view: MachineView, tiers: Sequence[Tier]) -> Facts:
-    """The facts of one machine."""
-    snapshot = view.snapshot if view.verdict.state != "down" else None
-    known = view.snapshot.gpus if view.snapshot else ()
-    gpus = [gpu for gpu in snapshot.gpus if not gpu.partitioned] if snapshot else []
-    servers = snapshot.servers if snapshot else ()
-    own = tiers_of(view)
-    places = [at for at, tier in enumerate(reversed(ladder(tiers))) if tier.name in own]
-    searched = [
-        view.machine.id,
-        *view.machine.tags,
-        *(gpu.name for gpu in known),
-        *(title(server.kind) for server in servers),
-        *(server.id for server in servers),
-        *(job.model for server in servers for job in server.jobs if job.model),
-    ]
-    headrooms = [
-        gpu.headroom_bytes
-        for gpu in view.verdict.gpus
-        if snapshot and gpu.headroom_bytes is not None
-    ]
-    busy = [gpu.utilization_ratio for gpu in gpus if gpu.utilization_ratio is not None]
-    warm = [gpu.temperature_celsius for gpu in gpus if gpu.temperature_celsius is not None]
-    return Facts(
-        id=view.machine.id,
-        state=view.verdict.state,
-        tiers=frozenset(own),
-        place=min(places, default=len(tiers)),
-        tags=view.machine.tags,
-        gpus=frozenset(gpu.name for gpu in known),
-        servers=frozenset(server.kind for server in servers),
-        text="\n".join(searched).casefold(),
-        headline=view.verdict.headline,
-        headroom=round(10 * min(headrooms) / GIBIBYTE) if headrooms else None,
-        busy=round(100 * max(busy)) if busy else None,
-        temperature=round(max(warm)) if warm else None,
-    )
 
 
 def choose(machines: Sequence[Facts], asked: Asked, spoken: Callable[[str], str] = str) -> Chosen:

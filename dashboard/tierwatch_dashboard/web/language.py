@@ -14,7 +14,8 @@ import re
 from collections.abc import Callable
 from typing import cast
 
-from flask import Blueprint, Flask, Response, current_app, redirect, request
+from babel.support import NullTranslations
+from flask import Blueprint, Flask, Response, current_app, g, redirect, request
 from flask_babel import Babel, get_locale
 from markupsafe import Markup
 
@@ -59,7 +60,9 @@ def language() -> str:
 
 def spoken(words: str) -> str:
     """Words in the viewer's language, where they are needed as a string at once."""
-    return translated(words, _sentences())
+    sentences = _sentences()
+    # Words are English as they stand.
+    return words if type(sentences) is NullTranslations else translated(words, sentences)
 
 
 @bp.post("/language")
@@ -94,8 +97,10 @@ def _text(words: str) -> str:
 
 
 def _sentences() -> Catalogue:
-    catalogues = cast("Callable[[str], Catalogue]", current_app.extensions[_EXTENSION])
-    return catalogues(language())
+    if "sentences" not in g:
+        catalogues = cast("Callable[[str], Catalogue]", current_app.extensions[_EXTENSION])
+        g.sentences = catalogues(language())
+    return cast(Catalogue, g.sentences)
 
 
 def _said(value: object) -> object:

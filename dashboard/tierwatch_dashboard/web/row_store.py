@@ -17,7 +17,7 @@ from tierwatch_agent.tiers import Tier
 from tierwatch_dashboard.fleet.trend import Lows
 from tierwatch_dashboard.inventory import Inventory
 from tierwatch_dashboard.last_hour import Made
-from tierwatch_dashboard.web.choosing import Facts, facts
+from tierwatch_dashboard.web.facts import Facts
 from tierwatch_dashboard.web.rows import Row, row
 from tierwatch_dashboard.web.standing import Standing, standing
 
@@ -129,9 +129,9 @@ class RowStore:
         for view in views:
             kept = before.get(view.machine.id)
             if kept is None:
-                kept = _Kept(view, facts(view, self._tiers))
+                kept = _Kept(view, Facts(view, self._tiers))
             elif kept.view is not view or retiered:
-                kept.view, kept.facts = view, facts(view, self._tiers)
+                kept.view, kept.facts = view, Facts(view, self._tiers)
                 if retiered:
                     kept.drawn = None
             found[view.machine.id] = kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import groupby
 
 import msgspec
@@ -26,6 +27,7 @@ class Spark(msgspec.Struct, frozen=True, kw_only=True):
     words: str
 
 
+@lru_cache(maxsize=4096)
 def spark(lows: Lows, total_bytes: int, tier: Tier | None) -> Spark | None:
     """The line of a GPU of that size; None where less than two minutes are known."""
     known = [low for low in lows if low is not None]

@@ -55,10 +55,16 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 def standing(views: Sequence[MachineView], tiers: Sequence[Tier], made: Made) -> Standing:
     """The sentence and the tiers for these machines."""
     outputs = by_tier(views, made)
+    given: dict[str, list[MachineView]] = {tier.name: [] for tier in tiers}
+    for view in views:
+        if view.verdict.state not in BESIDE:
+            for tier in tiers_of(view):
+                given.setdefault(tier, []).append(view)
     return Standing(
         sentence=sentence(Counter(view.verdict.state for view in views)),
         tiers=tuple(
-            _of_tier(tier, views, outputs.get(tier.name)) for tier in reversed(ladder(tiers))
+            _of_tier(tier, given[tier.name], outputs.get(tier.name))
+            for tier in reversed(ladder(tiers))
         ),
     )
 
@@ -135,8 +141,7 @@ def _where(count: int, words: str) -> list[str]:
     return [words] if count else []
 
 
-def _of_tier(tier: Tier, views: Sequence[MachineView], output: Output | None) -> TierStanding:
-    given = [v for v in views if v.verdict.state not in BESIDE and tier.name in tiers_of(v)]
+def _of_tier(tier: Tier, given: Sequence[MachineView], output: Output | None) -> TierStanding:
     able = sum(_serves(view, tier.name) for view in given)
     return TierStanding(
         tier=tier.name,
