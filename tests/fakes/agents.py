@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -111,7 +112,8 @@ def raw(data: bytes, *, then_close: bool = True) -> Answer:
 class Agents:
     """The loop that plays them; ``with Agents() as agents: url = agents.play(healthy("a"))``."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._servers: dict[str, asyncio.Server] = {}
@@ -153,7 +155,7 @@ class Agents:
                 self._writers[url].discard(writer)
                 writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", port)
+        server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=self._tls)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self.requests[url] = self.connections[url] = 0
         self._writers[url] = set()
