@@ -19,7 +19,8 @@ from tierwatch_dashboard.web.alert_forms import FormError, said
 from tierwatch_dashboard.web.alerts import done, who
 from tierwatch_dashboard.web.assignments import Refused, refusal
 from tierwatch_dashboard.web.change_lines import change_line
-from tierwatch_dashboard.web.qualified import Qualified
+from tierwatch_dashboard.web.language import language
+from tierwatch_dashboard.web.qualified import Now, Qualified, Seen
 from tierwatch_dashboard.web.tier_form import (
     TierForm,
     change_in,
@@ -28,7 +29,7 @@ from tierwatch_dashboard.web.tier_form import (
     with_effect,
     written,
 )
-from tierwatch_dashboard.web.tier_lines import KIND_WORDS, Asked, Sheet, said_of, sheet
+from tierwatch_dashboard.web.tier_lines import KIND_WORDS, Asked, said_of, sheet
 
 bp = Blueprint("tiers", __name__, url_prefix="/tiers")
 same_origin.guard(bp)
@@ -38,14 +39,6 @@ SHOWN_CHANGES = 50
 LAST_CHANGES = 5
 """Changes on the tiers page itself."""
 _KEPT = "tierwatch_qualified"
-
-
-class Now(msgspec.Struct, frozen=True, kw_only=True):
-    """The page's live parts, and the token by which a page says that it has them."""
-
-    token: str
-    head: str
-    machines: str
 
 
 bp.add_app_template_global(KIND_WORDS.get, "kind_word")
@@ -132,23 +125,29 @@ def _page(form: TierForm | None, refused: Refused | None) -> str:
 
 
 def _now(asked: Asked) -> Now:
+    found = services()
+    # The version is read before the views, so that a change between the two is seen next time.
+    seen = Seen(
+        version=found.state.version,
+        inventory=found.inventory_file.current,
+        error=found.inventory_file.error,
+    )
+    kept = cast(Qualified, current_app.extensions.setdefault(_KEPT, Qualified()))
+    return kept.now((asked, language()), seen, lambda: _made(asked, seen, kept))
+
+
+def _made(asked: Asked, seen: Seen, kept: Qualified) -> Now:
+    views = services().state.views()
     shown = {
-        "sheet": _sheet(asked),
+        "sheet": sheet(views, seen.inventory, kept.of(views, seen.inventory), asked),
         "asked": asked,
         "can_edit": services().editor is not None,
-        "error": services().inventory_file.error,
+        "error": seen.error,
     }
     head = render_template("tiers/head.html", **shown).strip()
     machines = render_template("tiers/machines.html", **shown).strip()
     token = hashlib.sha256((head + machines).encode()).hexdigest()[:16]
     return Now(token=token, head=head, machines=machines)
-
-
-def _sheet(asked: Asked) -> Sheet:
-    found = services()
-    kept = cast(Qualified, current_app.extensions.setdefault(_KEPT, Qualified()))
-    inventory, views = found.inventory_file.current, found.state.views()
-    return sheet(views, inventory, kept.of(views, inventory), asked)
 
 
 def _asked_for() -> Asked:
