@@ -153,7 +153,8 @@ def _put(table: Any, key: str, value: object) -> None:
     """Sets a key where it stands, a new one after the last of its table; None removes it."""
     known = table.get(key)
     if value is None:
-        if known is not None:
+        # One that is empty says what its absence says.
+        if known:
             del table[key]
         return
     if known is not None:
