@@ -31,7 +31,9 @@ OPENED = name(0)
 GPUS_EACH = 2
 EVERY = 5_000
 """Milliseconds between two points of a GPU."""
-GIB = 2**30
+HOLDING_CHANGES = 5 * MINUTE
+HOUR = 60 * MINUTE
+GIB, MIB = 2**30, 2**20
 
 _WAVE = "abs((({at}) / 1000 + g.id * 137) % 3600 - 1800) / 1800.0"
 """From 0 to 1 and back in an hour, each GPU at its own point of it."""
@@ -87,7 +89,11 @@ def _fill(engine: Engine, machines: int, span: int, now: int) -> int:
         (BY_TEN_MINUTES, opened, now - BY_TEN_MINUTES.kept),
     ):
         rows += _roll_up(engine, level, whose, since, now)
-    return rows + _jobs(engine, machines, start, now)
+    rows += _holdings(engine, all_gpus, start, now)
+    rows += _holdings(engine, opened, now - BY_TEN_MINUTES.kept, start)
+    rows += _states(engine, start, now)
+    rows += _jobs(engine, range(machines), start, now)
+    return rows + _jobs(engine, range(1), now - BY_TEN_MINUTES.kept, start)
 
 
 def _points_sql() -> str:
@@ -124,7 +130,8 @@ def _roll_up(engine: Engine, level: Level, whose: str, since: int, now: int) -> 
 
 
 def _figures(table: Table, at: str) -> dict[str, str]:
-    """SQL for each figure of a table that is known here."""
+    """SQL for each figure of a table."""
+    whole = 1 if table is POINTS else 100
     wave, noise = _WAVE.format(at=at), _NOISE.format(at=at)
     own = f"({wave} * 11 + {noise} * 0.5) * {GIB}"
     others = f"(0.4 + {noise} * 0.3) * {GIB}"
@@ -140,14 +147,70 @@ def _figures(table: Table, at: str) -> dict[str, str]:
         "temperature": f"CAST(450 + {wave} * 300 + {noise} * 20 AS INTEGER)",
         "temperature_max": f"CAST(470 + {wave} * 300 + {noise} * 20 AS INTEGER)",
         "power": f"CAST(60000 + {wave} * 300000 + {noise} * 9000 AS INTEGER)",
+        "own": f"CAST({own} AS INTEGER) / {MIB}",
+        "clock": f"CAST(2200 + {wave} * 400 + {noise} * 15 AS INTEGER)",
+        "heat": f"({wave} > 0.97) * {whole}",
+        "capped": f"({noise} > 0.9) * {whole}",
     }
-    return {column: sql for column, sql in known.items() if column in table.c}
+    return {column.name: known[column.name] for column in table.c if column.name in known}
 
 
-def _jobs(engine: Engine, machines: int, start: int, now: int) -> int:
+def _holdings(engine: Engine, whose: str, start: int, stop: int) -> int:
+    """What a browser and a desktop hold: each changes every few minutes."""
+    begin, rows = start - start % HOLDING_CHANGES, 0
+    with writing(engine) as connection:
+        for holder, size in (("chrome.exe", 900), ("dwm.exe", 300)):
+            named = "INSERT INTO holders (gpu, name, server) SELECT g.id, :holder, '' FROM gpus g"
+            connection.execute(
+                text(f"{named} WHERE true ON CONFLICT DO NOTHING"), {"holder": holder}
+            )
+            connection.execute(
+                text(f"""
+                    WITH RECURSIVE t(at) AS (
+                        SELECT :begin WHERE :begin < :stop UNION ALL
+                        SELECT at + {HOLDING_CHANGES} FROM t WHERE at + {HOLDING_CHANGES} < :stop)
+                    INSERT INTO holdings (holder, at, size)
+                    SELECT h.id, t.at, CAST({size} * (0.3 + {_NOISE.format(at="t.at")}) AS INTEGER)
+                    FROM gpus g JOIN holders h ON h.gpu = g.id CROSS JOIN t
+                    WHERE h.name = :holder AND g.id IN ({whose}) ON CONFLICT DO NOTHING
+                """),
+                {"begin": begin, "stop": stop, "holder": holder},
+            )
+            rows += connection.execute(text("SELECT changes()")).scalar_one()
+    return rows
+
+
+def _states(engine: Engine, start: int, now: int) -> int:
+    """Each machine is below its tier for an hour of every four; the opened one for 90 days."""
+    with writing(engine) as connection:
+        connection.execute(
+            text(f"""
+                WITH RECURSIVE t(at) AS (
+                    SELECT :begin UNION ALL
+                    SELECT at + {4 * HOUR} FROM t WHERE at + {4 * HOUR} < :now)
+                INSERT INTO verdict_changes (machine, at, state, headline, can_serve, tier)
+                SELECT g.machine, t.at + s.after, s.state, s.headline, s.can, 'mass'
+                FROM (SELECT DISTINCT machine FROM gpus) g CROSS JOIN t CROSS JOIN (
+                    SELECT 0 AS after, 'below' AS state, 'Cannot serve mass now' AS headline,
+                        'light' AS can
+                    UNION ALL SELECT {HOUR}, 'ok', 'Serves mass', 'mass') s
+                WHERE (t.at >= :start OR g.machine = :opened) AND t.at + s.after < :now
+                ON CONFLICT DO NOTHING
+            """),
+            {
+                "begin": (now - BY_TEN_MINUTES.kept) // HOUR // 4 * 4 * HOUR,
+                "start": start,
+                "now": now,
+                "opened": OPENED,
+            },
+        )
+        return connection.execute(text("SELECT changes()")).scalar_one()
+
+
+def _jobs(engine: Engine, machines: range, start: int, now: int) -> int:
     """The jobs that the played machines would have told of, as they tell them."""
     rows: list[tuple[object, ...]] = []
-    for number in range(machines):
+    for number in machines:
         seconds = job_seconds(number)
         for turn in range(int(start / 1000 // seconds) + 1, int(now / 1000 // seconds) + 1):
             ended, outcome = round(turn * seconds * 1000), "oom" if turn % 41 == 0 else "success"
@@ -166,8 +229,9 @@ def _jobs(engine: Engine, machines: int, start: int, now: int) -> int:
             ON CONFLICT DO NOTHING""",
             rows,
         )
+        made = connection.total_changes
     connection.close()
-    return len(rows)
+    return made
 
 
 def _compact(file: Path) -> None:
