@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from flask import Blueprint, Flask, current_app
 
+from tierwatch_dashboard.fleet import SourceHealth
 from tierwatch_dashboard.fleet.trend import Trends
 from tierwatch_dashboard.inventory import Inventory
 
@@ -135,6 +136,8 @@ class Services:
 
     trends: Trends = field(default_factory=Trends)
     """The last hour of available VRAM."""
+    source: Callable[[], SourceHealth] = SourceHealth
+    """How what tells of the machines fares."""
     look_seconds: float = 0.0
     """For how long pages share one look at the fleet; 0: each looks anew."""
 

@@ -103,6 +103,7 @@ class Dashboard:
                 alerts=self._alerting,
                 editor=self._inventory_file,
                 trends=self._trends,
+                source=self._fleet.health,
                 look_seconds=LOOK_SECONDS,
                 audit=self._audit,
             )

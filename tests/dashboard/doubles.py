@@ -10,6 +10,7 @@ from tests.dashboard.studio import GIB, MIB, NOW, machines, worst_first
 from tierwatch_agent.snapshot import Outcome
 from tierwatch_dashboard.alerts.board import AlertBoard
 from tierwatch_dashboard.app import Services
+from tierwatch_dashboard.fleet import SourceHealth
 from tierwatch_dashboard.fleet.state import MachineView
 from tierwatch_dashboard.fleet.trend import Trends
 from tierwatch_dashboard.history import Bucket, GpuPoint, Series
@@ -168,6 +169,7 @@ class Studio:
     inventory_file: InventoryFile = field(default_factory=InventoryFile)
     now: Clock = field(default_factory=Clock)
     trends: Trends = field(default_factory=Trends)
+    source: SourceHealth = field(default_factory=SourceHealth)
     alerts: Alerts | None = None
 
     def __post_init__(self) -> None:
@@ -184,5 +186,6 @@ class Studio:
             inventory_file=self.inventory_file,
             now=self.now,
             trends=self.trends,
+            source=lambda: self.source,
             alerts=self.alerts,
         )

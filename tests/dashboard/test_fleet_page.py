@@ -9,8 +9,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.dashboard.doubles import Fleet, Studio
-from tests.dashboard.studio import MIB, at, gpu, judged, process, view
+from tests.dashboard.studio import MIB, NOW, at, gpu, judged, process, view
 from tierwatch_dashboard.app import create_app
+from tierwatch_dashboard.fleet import SourceHealth
 from tierwatch_dashboard.fleet.state import MachineView
 from tierwatch_dashboard.inventory import Inventory
 from tierwatch_dashboard.inventory_file import parse
@@ -210,6 +211,22 @@ def test_a_bad_edit_of_the_inventory_is_shown_until_it_is_mended(
     mended = changes(client, token_of(text))
     assert 'hx-target="#banner"' in mended
     assert "tier “mas”" not in mended
+
+
+def test_a_source_that_tells_nothing_is_shown_until_it_does(
+    studio: Studio, client: FlaskClient
+) -> None:
+    before = client.get("/").text
+    studio.source = SourceHealth(error="prometheus:9090 refuses the connection", answered_at=NOW)
+    text = changes(client, token_of(before))
+    assert "Nothing is told of any machine" in text
+    assert "prometheus:9090 refuses the connection" in text
+    assert 'What follows is the last known state, read <time datetime="2026-11-24T' in text
+    assert "Nothing is told of any machine" in client.get("/").text
+
+    studio.source = SourceHealth(answered_at=NOW + 5)
+    assert "Nothing is told" not in changes(client, token_of(text))
+    assert "Nothing is told" not in client.get("/").text
 
 
 def test_an_empty_fleet_says_how_to_add_a_machine() -> None:

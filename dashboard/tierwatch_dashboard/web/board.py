@@ -15,7 +15,7 @@ import msgspec
 
 from tierwatch_dashboard.verdict import State
 from tierwatch_dashboard.web.choosing import Asked, Chosen, Group, choose
-from tierwatch_dashboard.web.row_store import Dated, Item, RowStore
+from tierwatch_dashboard.web.row_store import Dated, Faults, Item, RowStore
 from tierwatch_dashboard.web.rows import TROUBLE
 from tierwatch_dashboard.web.standing import Standing
 
@@ -67,8 +67,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 
     token: str
     standing: Standing | None
-    error_changed: bool
-    error: str | None
+    faults: Faults | None
+    """None: they are the same."""
     tally: Tally | None
     items: tuple[tuple[str, str], ...]
     """Id and HTML of the entries that the page has, and that now say something else."""
@@ -84,7 +84,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def none(self) -> bool:
         """Whether there is nothing to tell."""
-        told = self.standing or self.error_changed or self.tally or self.items or self.added
+        told = self.standing or self.faults or self.tally or self.items or self.added
         return self.lasting and not told and self.order is None
 
 
@@ -143,8 +143,7 @@ class Board:
         return Changes(
             token=self._token(shown),
             standing=dated.standing if dated.standing_at > since else None,
-            error_changed=dated.error_at > since,
-            error=dated.error,
+            faults=dated.faults if dated.faults_at > since else None,
             tally=tally if self._tally_at > since else None,
             items=tuple(
                 (key, item.html) for key, item in items if key in own and item.changed_at > since

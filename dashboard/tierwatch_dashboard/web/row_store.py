@@ -34,16 +34,27 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """The revision at which it said something else for the last time."""
 
 
+class Faults(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeps the page from showing the fleet as it is."""
+
+    inventory: str | None = None
+    """What is wrong with the inventory file."""
+    source: str | None = None
+    """Why nothing is told of any machine."""
+    answered_at: float | None = None
+    """When it last was."""
+
+
 class Dated(msgspec.Struct, frozen=True, kw_only=True):
-    """How the studio stands, what is wrong with its file, and since which revision each is so."""
+    """How the studio stands, what is wrong, and since which revision each is so."""
 
     standing: Standing
     standing_at: int
-    error: str | None
-    error_at: int
+    faults: Faults
+    faults_at: int
 
 
-_Seen = tuple[int, int, Inventory | None, str | None, Made | None]
+_Seen = tuple[int, int, Inventory | None, Faults, Made | None]
 
 
 class _Kept:
@@ -66,7 +77,7 @@ class RowStore:
     def __init__(self, services: Services, render: Callable[[Row], str]) -> None:
         self._services = services
         self._render = render
-        self._seen: _Seen = (-1, -1, None, None, None)
+        self._seen: _Seen = (-1, -1, None, Faults(), None)
         self._looked_at = float("-inf")
         self._kept: dict[str, _Kept] = {}
         self._tiers: tuple[Tier, ...] = ()
@@ -76,7 +87,9 @@ class RowStore:
         """Rises whenever something may have changed."""
         self.machines: tuple[Facts, ...] = ()
         """Worst first."""
-        self.dated = Dated(standing=standing((), (), Made()), standing_at=0, error=None, error_at=0)
+        self.dated = Dated(
+            standing=standing((), (), Made()), standing_at=0, faults=Faults(), faults_at=0
+        )
 
     def look(self) -> None:
         """Takes in what became of the fleet, unless that was done a moment ago."""
@@ -88,8 +101,8 @@ class RowStore:
         # The versions are read before the views: a change between the two is seen next time.
         versions = self._services.state.version, self._services.trends.version
         made = self._services.last_hour.current
-        inventory, error = source.current, source.error
-        seen = (*versions, inventory, error, made)
+        inventory, faults = source.current, self._faults()
+        seen = (*versions, inventory, faults, made)
         if _are_same(seen, self._seen):
             return
         self._seen = seen
@@ -97,7 +110,7 @@ class RowStore:
         views = self._services.state.views()
         retiered, self._tiers = inventory.tiers != self._tiers, inventory.tiers
         self._take(views, retiered=retiered)
-        self._date(standing(views, inventory.tiers, made), error)
+        self._date(standing(views, inventory.tiers, made), faults)
 
     def item(self, machine: str, language: str) -> Item:
         """A machine's row; KeyError where the last look found none of that id."""
@@ -141,13 +154,21 @@ class RowStore:
         self._kept = found
         self.machines = tuple(kept.facts for kept in found.values())
 
-    def _date(self, now: Standing, error: str | None) -> None:
+    def _faults(self) -> Faults:
+        health = self._services.source()
+        return Faults(
+            inventory=self._services.inventory_file.error,
+            source=health.error,
+            answered_at=health.answered_at if health.error else None,
+        )
+
+    def _date(self, now: Standing, faults: Faults) -> None:
         before = self.dated
         self.dated = Dated(
             standing=now,
             standing_at=before.standing_at if now == before.standing else self.revision,
-            error=error,
-            error_at=before.error_at if error == before.error else self.revision,
+            faults=faults,
+            faults_at=before.faults_at if faults == before.faults else self.revision,
         )
 
 
