@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from tests.end_to_end.running_dashboard import RunningDashboard, machine_table, 
 from tests.fakes.agents import GIB, Agents, gpu, healthy, raw, says, snapshot
 from tierwatch_agent.snapshot import encode
 from tierwatch_dashboard.database import open_database
+from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.sqlite import SqliteHistory
 from tierwatch_dashboard.history.verdicts import VerdictStore
 
 pytestmark = pytest.mark.slow
@@ -63,6 +67,27 @@ def test_it_asks_judges_records_and_shows(agents: Agents, tmp_path: Path) -> Non
             assert failures == [0.0] * 7
             assert dashboard.end() == 0
         assert [line["level"] for line in dashboard.log if line["level"] != "info"] == []
+
+
+def test_the_last_hour_s_lines_are_on_the_page_from_the_start(
+    agents: Agents, tmp_path: Path
+) -> None:
+    settle(tmp_path, machine_table("render-01", agents.play(healthy("render-01"))))
+    history = SqliteHistory(open_database(f"sqlite:///{tmp_path / 'tierwatch.db'}"))
+    now = time.time()
+    history.append(
+        [
+            GpuPoint(machine="render-01", gpu="0", at=now - 60 * ago, available_bytes=9 * GIB)
+            for ago in range(5, 30)
+        ]
+    )
+    history.close()
+    with RunningDashboard(tmp_path) as dashboard:
+        wait_until(dashboard.is_ready)
+        line = re.search(r'class="spark"[^>]*aria-label="([^"]+)"', dashboard.get(""))
+        assert line
+        assert "9.0 GiB" in line[1]
+        assert "min under the floor" in line[1]
 
 
 def test_an_edit_of_the_inventory_holds_while_it_runs(agents: Agents, tmp_path: Path) -> None:
