@@ -13,7 +13,7 @@ from tierwatch_dashboard.app import services
 from tierwatch_dashboard.inventory_change import Assign, EditError, Maintain, machine_of
 from tierwatch_dashboard.inventory_file import Conflict, Unwritable
 from tierwatch_dashboard.web import same_origin
-from tierwatch_dashboard.web.alert_forms import FormError, said
+from tierwatch_dashboard.web.alert_forms import FormError, said, words_of
 from tierwatch_dashboard.web.alerts import COOKIE, done, who
 from tierwatch_dashboard.web.change_lines import ChangeLine, change_line
 from tierwatch_dashboard.web.duty_form import DutyForm, assigned_words, chosen_in, duty_form
@@ -104,7 +104,7 @@ def _change(change: Assign | Maintain) -> AnyResponse:
         words = said(request.form, "note")
         editor.change(change, who(words), request.form.get("seen"))
     except FormError as error:
-        return _refuse(change, Refused(words=str(error)), 400)
+        return _refuse(change, Refused(words=words_of(error)), 400)
     except EditError as error:
         return _refuse(change, refusal(error, change.machine, _both(change)), 409)
     return done(f"/machines/{change.machine}#assignment", words)

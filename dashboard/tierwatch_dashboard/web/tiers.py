@@ -15,7 +15,7 @@ from tierwatch_dashboard.app import services
 from tierwatch_dashboard.inventory_change import EditError, SetTier
 from tierwatch_dashboard.qualifying import BEST_FIRST
 from tierwatch_dashboard.web import same_origin
-from tierwatch_dashboard.web.alert_forms import FormError, said
+from tierwatch_dashboard.web.alert_forms import FormError, said, words_of
 from tierwatch_dashboard.web.alerts import done, who
 from tierwatch_dashboard.web.assignments import Refused, refusal
 from tierwatch_dashboard.web.change_lines import change_line
@@ -82,7 +82,7 @@ def change() -> AnyResponse:
             return Response(_page(with_effect(form, inventory, views), None), mimetype="text/html")
         found.editor.change(change_in(form), who(words), form.seen or None)
     except FormError as error:
-        return Response(_page(form, Refused(words=str(error))), 400, mimetype="text/html")
+        return Response(_page(form, Refused(words=words_of(error))), 400, mimetype="text/html")
     except EditError as error:
         return Response(_page(_fresh(form), _refusal(error, form)), 409, mimetype="text/html")
     return done("/tiers", words)
