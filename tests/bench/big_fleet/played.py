@@ -47,11 +47,11 @@ def _play(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with Agents() as agents:
         urls = [
-            f"http://127.0.0.1:{free_port()}"
-            if is_down(number)
-            else agents.play(says(lambda n=number: encode(said(n, time.time()))))
-            for number in range(count)
+            "" if is_down(n) else agents.play(says(lambda n=n: encode(said(n, time.time()))))
+            for n in range(count)
         ]
+        # Found last, so that none of them is taken by an agent.
+        urls = [url or f"http://127.0.0.1:{free_port()}" for url in urls]
         print(json.dumps(urls), flush=True)
         sys.stdin.read()
 
