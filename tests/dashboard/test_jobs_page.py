@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from tierwatch_dashboard.history.jobs import FinishedJob, JobStore, Throughput
 from tierwatch_dashboard.last_hour import LastHour, Made
 
 HOUR = 3600.0
+DAY = 24 * HOUR
 
 
 @pytest.fixture
@@ -134,7 +137,7 @@ def test_a_machine_and_an_outcome_are_picked_in_the_address(
     assert "theirs" not in words
     assert "render-05 ComfyUI paused" not in words
     text = client.get("/jobs?machine=render-01&outcome=oom").text
-    assert "<option selected>render-01</option>" in text
+    assert '<option value="render-01" selected>render-01</option>' in text
     assert '<option value="oom" selected>out of memory</option>' in text
     assert "No such job is kept." in read(client, "/jobs?outcome=interrupted")
 
@@ -354,6 +357,160 @@ def test_the_api_tells_the_same(client: FlaskClient, studio: Studio, store: JobS
     assert mine
     (only,) = mine["running"]
     assert msgspec.convert(only["server"], ServerSample).jobs == (running(),)
+
+
+@pytest.fixture
+def varied(store: JobStore) -> JobStore:
+    """A failed job of each kind, over two days and three machines."""
+    finish(store, kept(1, model="flux1-dev", server="reported", ended_at=NOW - 3 * DAY).job)
+    finish(store, kept(2, outcome="oom", model="sdxl_base").job)
+    finish(
+        store,
+        kept(3, outcome="error", error="ValueError", model="SDXL_refiner").job,
+        machine="artist-yuki",
+    )
+    return store
+
+
+@pytest.mark.parametrize(
+    ("query", "models"),
+    [
+        ("model=sdxl", {"sdxl_base", "SDXL_refiner"}),
+        ("tier=production", {"SDXL_refiner"}),
+        ("tier=mass", {"flux1-dev", "sdxl_base"}),
+        ("tier=mass&machine=artist-yuki", set()),
+        ("tag=room-a", {"flux1-dev", "sdxl_base"}),
+        ("tag=nowhere", set()),
+        ("server=reported", {"flux1-dev"}),
+        ("error=value", {"SDXL_refiner"}),
+        ("outcome=oom", {"sdxl_base"}),
+        ("from=2026-11-23", {"sdxl_base", "SDXL_refiner"}),
+        ("to=2026-11-22", {"flux1-dev"}),
+        ("from=2026-11-20&to=2026-11-25", {"flux1-dev", "sdxl_base", "SDXL_refiner"}),
+        ("outcome=&machine=&model=+", {"flux1-dev", "sdxl_base", "SDXL_refiner"}),
+    ],
+)
+@pytest.mark.usefixtures("varied")
+def test_jobs_are_picked_in_the_address(client: FlaskClient, query: str, models: set[str]) -> None:
+    known = {"flux1-dev", "sdxl_base", "SDXL_refiner"}
+    listed = client.get(f"/jobs?{query}").text.partition('id="finished-title"')[2]
+    assert {model for model in known if f">{model}<" in listed} == models
+    rows = csv_rows(client, f"/jobs.csv?{query}")
+    assert {row["model"] for row in rows} == models
+
+
+@pytest.mark.parametrize(
+    "query", ["from=yesterday", "to=2026-13-01", "from=0001-01-01", "outcome=good", "before=x"]
+)
+def test_what_cannot_be_asked_for_is_said(client: FlaskClient, query: str) -> None:
+    for path in ("/jobs", "/jobs/now", "/jobs.csv"):
+        answer = client.get(f"{path}?{query}")
+        assert answer.status_code == 400
+        assert f"{query.partition('=')[0]} must be" in words_of(answer.text)
+
+
+@pytest.mark.usefixtures("varied")
+def test_what_is_asked_for_stays_in_the_form_and_in_its_links(client: FlaskClient) -> None:
+    text = client.get("/jobs?tier=mass&model=%22x%22&from=2026-11-20&error=memory").text
+    assert 'name="model" value="&#34;x&#34;"' in text
+    assert 'name="from" value="2026-11-20"' in text
+    assert '<details class="further" open>' in text
+    assert "No such job is kept." in words_of(text)
+    found = client.get("/jobs?tier=mass").text
+    assert 'href="/jobs.csv?tier=mass"' in found
+    assert 'hx-get="/jobs/now?tier=mass"' in found
+    assert '<details class="further">' in client.get("/jobs?outcome=oom").text
+
+
+@pytest.mark.usefixtures("varied")
+def test_what_runs_is_picked_by_server_and_model_too(client: FlaskClient) -> None:
+    assert "step 12 of 30" in read(client, "/jobs?model=sdxl&outcome=error")
+    assert "step 12 of 30" not in read(client, "/jobs?model=flux")
+    assert "step 12 of 30" not in read(client, "/jobs?server=a1111")
+
+
+def test_why_a_job_ran_out_of_memory_is_said_with_what_it_had(
+    client: FlaskClient, studio: Studio, store: JobStore
+) -> None:
+    # At the turn of an hour the made-up past has a game on the card.
+    finish(store, kept(1, outcome="oom", ended_at=NOW - NOW % HOUR, gpu=None).job)
+    finish(store, kept(2, outcome="oom", ended_at=NOW - NOW % HOUR - 600, gpu=None,
+                       peak_vram_bytes=None).job)  # fmt: skip
+    studio.history.gpus = ("0",)
+    words = read(client)
+    assert (
+        "out of memory: it held 9.4 GiB of the 9.6 GiB that were available, and asked for more"
+        in words
+    )
+    assert "out of memory: it asked for more than the 9.6 GiB there were" in words
+
+
+def test_why_a_job_ran_out_of_memory_without_a_past_of_its_gpu(
+    client: FlaskClient, studio: Studio, store: JobStore
+) -> None:
+    finish(store, kept(1, outcome="oom", gpu="GPU-gone").job)
+    finish(store, kept(2, outcome="oom", peak_vram_bytes=None, gpu="GPU-gone").job)
+    studio.history.gpus = ("0", "1")
+    words = read(client)
+    assert "out of memory: it held 9.4 GiB and asked for more than there was" in words
+    assert re.search(r"25 s out of memory (?!:)", words)
+
+
+def test_a_long_error_is_cut_between_words_and_stands_whole_behind_it(
+    client: FlaskClient, store: JobStore
+) -> None:
+    error = "RuntimeError: " + "the sampler met something that it did not expect, " * 4
+    finish(store, kept(1, outcome="error", error=error).job)
+    text = client.get("/jobs").text
+    words = words_of(text)
+    assert "did not expect, the sampler met something … All of it" in words
+    assert f"<p>{error}</p>" in text
+
+
+def csv_rows(client: FlaskClient, path: str = "/jobs.csv") -> list[dict[str, str]]:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.mimetype == "text/csv"
+    assert "jobs.csv" in answer.headers["Content-Disposition"]
+    return list(csv.DictReader(io.StringIO(answer.data.decode("utf-8-sig"), newline="")))
+
+
+def test_the_file_has_every_job_with_its_units(client: FlaskClient, store: JobStore) -> None:
+    finish(store, *(kept(n, ended_at=NOW - n).job for n in range(1200)))
+    finish(store, kept(9000, ended_at=NOW, duration_seconds=None, peak_vram_bytes=None,
+                       model="日本語モデル").job)  # fmt: skip
+    rows = csv_rows(client)
+    assert len(rows) == 1201
+    assert len({row["job"] for row in rows}) == 1201
+    first, second = sorted(rows, key=lambda row: row["ended_at_utc"], reverse=True)[:2]
+    assert {first["model"], second["model"]} == {"日本語モデル", "sdxl_base"}
+    known = next(row for row in rows if row["model"] == "sdxl_base")
+    assert known["ended_at_utc"] == "2026-11-24 21:20:00"
+    assert (known["width_px"], known["steps"], known["outcome"]) == ("1024", "30", "success")
+    assert (known["duration_seconds"], known["peak_vram_gib"]) == ("24.6", "9.40")
+    unknown = next(row for row in rows if row["model"] != "sdxl_base")
+    assert (unknown["duration_seconds"], unknown["peak_vram_gib"]) == ("", "")
+
+
+def test_a_spreadsheet_takes_the_file_s_letters_for_what_they_are(client: FlaskClient) -> None:
+    assert client.get("/jobs.csv").data.startswith(b"\xef\xbb\xbfended_at_utc,")
+
+
+@pytest.mark.parametrize("evil", ["=cmd|' /C calc'!A0", "+1", "-2+3", "@SUM(1)", "\t=1", "＝1"])
+def test_no_cell_of_the_file_is_a_formula(client: FlaskClient, store: JobStore, evil: str) -> None:
+    finish(store, kept(1, model=evil, outcome="error", error=evil).job)
+    (row,) = csv_rows(client)
+    assert (row["model"], row["error"]) == (f"'{evil}", f"'{evil}")
+
+
+def test_the_file_is_made_as_it_is_sent(client: FlaskClient, store: JobStore) -> None:
+    finish(store, *(kept(n, ended_at=NOW - n).job for n in range(1500)))
+    answer = client.get("/jobs.csv", headers={"Accept-Encoding": "gzip"}, buffered=False)
+    parts = answer.iter_encoded()
+    assert len(next(parts)) < 400
+    assert next(parts).count(b"\r\n") == 1000
+    assert "Content-Encoding" not in answer.headers
+    answer.close()
 
 
 def test_a_model_s_name_from_outside_is_escaped(

@@ -52,6 +52,9 @@ def _compress(response: Response) -> Response:
     response.headers["Vary"] = "Accept-Encoding"
     if "gzip" not in request.accept_encodings or "Content-Encoding" in response.headers:
         return response
+    if response.is_streamed and request.endpoint != "static":
+        # Made as it is sent, so that it is never held whole.
+        return response
     if request.endpoint == "static":
         response.direct_passthrough = False
         packed = _packed_once(response.get_data())
