@@ -10,6 +10,7 @@ import msgspec
 
 from tierwatch_agent.words import lines, paragraph, phrase, say, say_many
 from tierwatch_dashboard.alerts import SEVERITIES, Alert, Severity
+from tierwatch_dashboard.reasons import sentence
 
 LISTED = 8
 """Alerts that a message tells one by one; of the others it gives the machines."""
@@ -120,7 +121,7 @@ def _told(alert: Alert) -> str:
             back = say("It came back twice in short order.")
         case count:
             back = say("It came back {count} times in short order.", count=count)
-    return paragraph((alert.summary, back))
+    return paragraph((sentence(alert.summary), back))
 
 
 def _over(alert: Alert, zone: tzinfo | None) -> str:
