@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.dashboard.studio import many
 from tierwatch_agent.tiers import DEFAULT_TIERS, Tier
 from tierwatch_dashboard.app import create_app
 from tierwatch_dashboard.consequences import Consequences, sentences
+from tierwatch_dashboard.fleet import SourceHealth
 from tierwatch_dashboard.inventory_change import AddTier, Assign
 
 MASS = {
@@ -259,6 +261,12 @@ def test_a_file_that_is_not_valid_is_told_and_not_edited(
     assert status == 409
     assert "Nothing was changed, as the file is not valid as it stands." in words
     assert "Did you mean policy?" in words
+
+
+def test_where_nothing_is_told_of_any_machine_the_page_says_so(studio: EditedStudio) -> None:
+    silent = SourceHealth(error="Prometheus is refused: nothing listens there")
+    client = create_app(replace(studio.services, source=lambda: silent)).test_client()
+    assert "Nothing is told of any machine Prometheus is refused" in read(client)
 
 
 def test_consequences_name_a_few_machines_and_count_the_rest() -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from tierwatch_dashboard.inventory import Inventory
 from tierwatch_dashboard.qualifying import Answers, answers
+from tierwatch_dashboard.web.row_store import Faults
 
 if TYPE_CHECKING:
     from tierwatch_dashboard.fleet.state import MachineView
@@ -29,8 +30,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     """The fleet's."""
     inventory: Inventory
-    error: str | None
-    """What is wrong with the inventory's file."""
+    faults: Faults
+    """What keeps the page from showing the fleet as it is."""
 
 
 class Qualified:
@@ -72,5 +73,5 @@ def _are_same(one: Seen, other: Seen) -> bool:
     return (
         one.version == other.version
         and one.inventory is other.inventory
-        and one.error == other.error
+        and one.faults == other.faults
     )

@@ -54,6 +54,16 @@ class Dated(msgspec.Struct, frozen=True, kw_only=True):
     faults_at: int
 
 
+def faults_of(services: Services) -> Faults:
+    """What is wrong now."""
+    health = services.source()
+    return Faults(
+        inventory=services.inventory_file.error,
+        source=health.error,
+        answered_at=health.answered_at if health.error else None,
+    )
+
+
 _Seen = tuple[int, int, Inventory | None, Faults, Made | None]
 
 
@@ -101,7 +111,7 @@ class RowStore:
         # The versions are read before the views: a change between the two is seen next time.
         versions = self._services.state.version, self._services.trends.version
         made = self._services.last_hour.current
-        inventory, faults = source.current, self._faults()
+        inventory, faults = source.current, faults_of(self._services)
         seen = (*versions, inventory, faults, made)
         if _are_same(seen, self._seen):
             return
@@ -153,14 +163,6 @@ class RowStore:
             self.boot = secrets.token_hex(4)
         self._kept = found
         self.machines = tuple(kept.facts for kept in found.values())
-
-    def _faults(self) -> Faults:
-        health = self._services.source()
-        return Faults(
-            inventory=self._services.inventory_file.error,
-            source=health.error,
-            answered_at=health.answered_at if health.error else None,
-        )
 
     def _date(self, now: Standing, faults: Faults) -> None:
         before = self.dated

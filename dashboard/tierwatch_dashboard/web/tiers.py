@@ -21,6 +21,7 @@ from tierwatch_dashboard.web.assignments import Refused, refusal
 from tierwatch_dashboard.web.change_lines import change_line
 from tierwatch_dashboard.web.language import language
 from tierwatch_dashboard.web.qualified import Now, Qualified, Seen
+from tierwatch_dashboard.web.row_store import faults_of
 from tierwatch_dashboard.web.tier_form import (
     TierForm,
     change_in,
@@ -130,7 +131,7 @@ def _now(asked: Asked) -> Now:
     seen = Seen(
         version=found.state.version,
         inventory=found.inventory_file.current,
-        error=found.inventory_file.error,
+        faults=faults_of(found),
     )
     kept = cast(Qualified, current_app.extensions.setdefault(_KEPT, Qualified()))
     return kept.now((asked, language()), seen, lambda: _made(asked, seen, kept))
@@ -142,7 +143,7 @@ def _made(asked: Asked, seen: Seen, kept: Qualified) -> Now:
         "sheet": sheet(views, seen.inventory, kept.of(views, seen.inventory), asked),
         "asked": asked,
         "can_edit": services().editor is not None,
-        "error": seen.error,
+        "faults": seen.faults,
     }
     head = render_template("tiers/head.html", **shown).strip()
     machines = render_template("tiers/machines.html", **shown).strip()
