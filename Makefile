@@ -71,5 +71,5 @@ $(VENV)/.demo-ready: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev-ready: pyproject.toml | $(VENV)/bin/python
 	@echo "Setting up $(VENV) for tests …"
-	@$(BIN)/pip install --quiet --editable '.[dashboard]' --group dev
+	@$(BIN)/pip install --quiet --editable '.[dashboard,postgresql]' --group dev
 	@touch $(VENV)/.demo-ready $@

@@ -311,6 +311,12 @@ DASHBOARD: dict[str, Metric] = {
     for metric in (
         Metric("tierwatch_dashboard_info", "info", "The dashboard's version.", ("version",)),
         Metric(
+            "tierwatch_dashboard_works",
+            "gauge",
+            "1 for the dashboard that asks the agents, records and alerts; 0 for one that stands "
+            "by, where several share a database.",
+        ),
+        Metric(
             "tierwatch_machine_assignment_info",
             "info",
             "What the team decided of a machine: its tier (empty: unassigned), whether all of its "

@@ -1,7 +1,9 @@
 """The dashboard's database: opened, brought up to date, and the one way to read and to write it.
 
-SQLite is the default and works with nothing installed; every other SQLAlchemy URL goes the same
-way. SQLite runs in WAL with ``synchronous=NORMAL``: a commit is in the system's hands when it
+SQLite is the default and works with nothing installed; PostgreSQL goes the same way, for several
+dashboards that share one. Both have one writer at a time: SQLite by itself, PostgreSQL by a lock
+that each writing transaction takes, so that what reads and then writes is never overtaken.
+SQLite runs in WAL with ``synchronous=NORMAL``: a commit is in the system's hands when it
 returns, so a killed process loses nothing. A power cut may cost the last seconds of commits and
 leaves the file whole. ``FULL`` would wait for the disk at every commit, which a shared or spinning
 disk makes the whole dashboard feel, to save a few points of a chart.
@@ -32,6 +34,13 @@ BUSY_TIMEOUT_SECONDS = 10
 CHECKED_BYTES = 256 * 2**20
 """Files up to this size are checked whole before use, in a second or two; of larger ones a start
 must not wait for it, and whoever meets damage in them says so."""
+
+_WRITERS_TURN = 0x74696572
+"""The advisory lock of PostgreSQL that a writing transaction holds; the number is Tierwatch's."""
+
+_POSTGRESQL = "postgresql+psycopg"
+_CONNECT_SECONDS = 5
+_NO_DRIVER = "install tierwatch[postgresql]"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BEGIN = "tierwatch_begin"
@@ -98,6 +107,8 @@ def open_database(url: str | URL) -> Engine:
 def reading(engine: Engine) -> Generator[Connection]:
     """One transaction that only reads: it sees one state throughout and holds up no writer."""
     with _explained(engine), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
         yield connection
 
 
@@ -106,6 +117,9 @@ def writing(engine: Engine) -> Generator[Connection]:
     """One transaction that writes: committed at the end of the block, undone where it raises."""
     immediate = engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
     with _explained(engine), immediate.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_SECONDS}s'")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_TURN})")
         yield connection
 
 
@@ -122,6 +136,8 @@ def _create_engine(url: str | URL) -> Engine:
         raise DatabaseError(
             f'"{url}" is not a database address: write sqlite:///FILE or postgresql://HOST/NAME'
         ) from error
+    if address.get_backend_name() == "postgresql":
+        return _create_postgresql(address)
     try:
         engine = create_engine(address)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
@@ -132,6 +148,18 @@ def _create_engine(url: str | URL) -> Engine:
         event.listen(engine, "connect", _set_up_connection)
         event.listen(engine, "begin", _begin)
     return engine
+
+
+def _create_postgresql(address: URL) -> Engine:
+    try:
+        return create_engine(
+            address.set(drivername=_POSTGRESQL),
+            # A connection that a restart of the database cut is replaced, and not an error.
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": _CONNECT_SECONDS},
+        )
+    except ModuleNotFoundError as error:
+        raise DatabaseError(f"{_shown(address)}: PostgreSQL's driver: {_NO_DRIVER}") from error
 
 
 def _set_up_connection(dbapi_connection: Any, _entry: ConnectionPoolEntry) -> None:

@@ -42,6 +42,7 @@ class Observed:
     recorder: Callable[[], RecorderHealth]
     jobs: Callable[[], Mapping[str, JobHealth]]
     alerting: Callable[[], AlertingHealth]
+    works: Callable[[], bool] = lambda: True
     now: Callable[[], float] = time.time
 
 
@@ -58,6 +59,7 @@ class DashboardCollector(Collector):
         inventory = observed.inventory_file.current
         source = observed.source()
         yield _family("tierwatch_dashboard_info", [((__version__,), 1)])
+        yield _family("tierwatch_dashboard_works", [((), observed.works())])
         yield from _verdicts(views, inventory)
         yield from _polls(views, source, observed.now())
         yield from _history(observed.recorder())

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import msgspec
 from cheroot import wsgi
@@ -17,21 +18,28 @@ from tierwatch_dashboard import metrics
 from tierwatch_dashboard.alerts.alerting import Alerting
 from tierwatch_dashboard.app import Services, create_app
 from tierwatch_dashboard.audit import AuditLog
+from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.config import Config, ConfigError, address, is_loopback
 from tierwatch_dashboard.database import DatabaseError, open_database
+from tierwatch_dashboard.duty import Duty
 from tierwatch_dashboard.fleet import Reading
+from tierwatch_dashboard.fleet.shared import SHARED_EVERY_SECONDS
 from tierwatch_dashboard.fleet.state import FleetState
 from tierwatch_dashboard.fleet.trend import Trends
+from tierwatch_dashboard.history.energy import EnergyLog
 from tierwatch_dashboard.history.holdings import HoldingStore
 from tierwatch_dashboard.history.jobs import JobStore
 from tierwatch_dashboard.history.lows import lows
+from tierwatch_dashboard.history.past import Past
 from tierwatch_dashboard.history.verdicts import VerdictStore
 from tierwatch_dashboard.history.watches import WatchStore
 from tierwatch_dashboard.inventory import Inventory, InventoryError
 from tierwatch_dashboard.inventory_change import Change
 from tierwatch_dashboard.inventory_file import InventoryFile
 from tierwatch_dashboard.last_hour import HOUR, LastHour
+from tierwatch_dashboard.lease import RENEWED_EVERY_SECONDS
 from tierwatch_dashboard.recording import Recorder
+from tierwatch_dashboard.reports import Reports
 from tierwatch_dashboard.scheduler import Background, Job
 from tierwatch_dashboard.sources import open_sources
 from tierwatch_dashboard.verdict import Memory
@@ -62,11 +70,12 @@ class Dashboard:
         self._audit = AuditLog(engine)
         self._database = engine
         self._verdicts = VerdictStore(engine)
+        self._duty = Duty(engine, self._verdicts)
         self._watches = WatchStore(engine)
         self._jobs = JobStore(engine)
         self._holdings = HoldingStore(engine)
-        self._last_hour = LastHour(self._jobs, time.time)
         self._trends = Trends()
+        self._last_hour = LastHour(self._jobs, time.time)
         self._fleet, self._history, self._recorded = open_sources(
             config, engine, lambda: self._inventory_file.current.machines, self._deliver
         )
@@ -81,7 +90,7 @@ class Dashboard:
             self._inventory_file,
             time.time,
             memories=self._load_memories(),
-            on_change=self._recorder.take_change,
+            on_change=self._take_change,
         )
         self._inventory_file.listen(self._follow)
         self._alerting = Alerting(
@@ -100,12 +109,16 @@ class Dashboard:
                 last_hour=self._last_hour,
                 inventory_file=self._inventory_file,
                 now=time.time,
-                alerts=self._alerting,
-                editor=self._inventory_file,
                 trends=self._trends,
                 source=self._fleet.health,
                 look_seconds=LOOK_SECONDS,
+                past=Past(engine, self._holdings, self._verdicts),
+                alerts=self._alerting,
+                editor=self._inventory_file,
                 audit=self._audit,
+                reports=Reports(
+                    self._verdicts, self._watches, self._jobs, EnergyLog(engine), time.time
+                ),
             )
         )
         metrics.expose(
@@ -117,6 +130,7 @@ class Dashboard:
                 recorder=self._recorder.health,
                 jobs=self._background.health,
                 alerting=self._alerting.health,
+                works=lambda: self._duty.works,
             ),
         )
 
@@ -124,6 +138,7 @@ class Dashboard:
         """Begins to ask, judge and record."""
         self._recall_trends()
         self._fleet.start()
+        self._keep_duty()
         self._background.start()
 
     def stop(self) -> None:
@@ -131,11 +146,13 @@ class Dashboard:
         self._background.stop()
         self._fleet.stop()
         self._alerting.stop()
-        try:
-            self._recorder.write()
-            self._save_memories()
-        except DatabaseError:
-            _log.exception("the last readings could not be stored")
+        if self._duty.works:
+            try:
+                self._recorder.write()
+                self._save_memories()
+            except DatabaseError:
+                _log.exception("the last readings could not be stored")
+        self._duty.release()
         self.close()
 
     def close(self) -> None:
@@ -144,10 +161,32 @@ class Dashboard:
         self._database.dispose()
 
     def _deliver(self, reading: Reading) -> None:
-        self._state.receive(reading)
-        self._trends.take(reading)
+        self._show(reading)
+        if not self._duty.works:
+            return
+        self._duty.tell(reading)
         if self._recorded:
             self._recorder.take(reading)
+
+    def _show(self, reading: Reading) -> None:
+        self._state.receive(reading)
+        self._trends.take(reading)
+
+    def _take_change(self, change: StateChange) -> None:
+        if self._duty.works:
+            self._recorder.take_change(change)
+        else:
+            self._duty.note(change)
+
+    def _keep_duty(self) -> None:
+        if self._duty.renew():
+            for change in self._duty.unwritten(time.time()):
+                self._recorder.take_change(change)
+            self._fleet.poll_round()
+
+    def _exchange(self) -> None:
+        machines = [machine.id for machine in self._inventory_file.current.machines]
+        self._duty.exchange(machines, self._show)
 
     def _follow(self, inventory: Inventory, by: str | None, change: Change | None) -> None:
         """Writes down what changed of the inventory, and has it hold at once."""
@@ -167,18 +206,33 @@ class Dashboard:
 
     def _work(self, config: Config) -> tuple[Job, ...]:
         interval = config.poll_interval_seconds
-        return (
+        everybody_s = (
             Job(name="inventory", every_seconds=2.0, run=self._inventory_file.refresh),
-            Job(name="poll", every_seconds=interval, run=self._fleet.poll_round),
             Job(name="judge", every_seconds=1.0, run=lambda: self._state.judge(time.time())),
-            Job(name="record", every_seconds=interval, run=self._recorder.write),
             Job(name="last_hour", every_seconds=LAST_HOUR_SECONDS, run=self._last_hour.refresh),
+        )
+        shared = (
+            Job(name="duty", every_seconds=RENEWED_EVERY_SECONDS, run=self._keep_duty),
+            Job(name="exchange", every_seconds=SHARED_EVERY_SECONDS, run=self._exchange),
+        )
+        of_one = (
+            Job(name="poll", every_seconds=interval, run=self._fleet.poll_round),
+            Job(name="record", every_seconds=interval, run=self._recorder.write),
             Job(name="memories", every_seconds=MEMORY_SECONDS, run=self._save_memories),
             Job(name="watch", every_seconds=MEMORY_SECONDS, run=self._beat),
             Job(name="roll_up", every_seconds=60.0, run=lambda: self._history.roll_up(time.time())),
             Job(name="prune", every_seconds=3600.0, run=self._prune),
             *self._alerting.work(),
         )
+        return (
+            *everybody_s,
+            *(shared if self._duty.is_shared else ()),
+            *(msgspec.structs.replace(job, run=self._where_it_works(job.run)) for job in of_one),
+        )
+
+    def _where_it_works(self, run: Callable[[], object]) -> Callable[[], object]:
+        """A job of the one dashboard that does the work; the others leave it."""
+        return lambda: run() if self._duty.works else None
 
     def _prune(self) -> None:
         self._history.prune(time.time())

@@ -19,6 +19,8 @@ from sqlalchemy import Engine, create_engine, event, text
 
 import tierwatch_dashboard.alerts.tables
 import tierwatch_dashboard.audit
+import tierwatch_dashboard.fleet.shared
+import tierwatch_dashboard.lease
 import tierwatch_dashboard.migrations
 from tierwatch_dashboard.database import DatabaseError, open_database, reading, writing
 from tierwatch_dashboard.history import GpuPoint
