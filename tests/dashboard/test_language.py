@@ -15,7 +15,7 @@ from tests.dashboard.doubles import Alerts, Studio
 from tests.dashboard.firing import hold
 from tests.dashboard.studio import NOW
 from tests.fakes.webhook import Webhook
-from tierwatch_agent.words import Words, translated
+from tierwatch_agent.words import Words, say, translated
 from tierwatch_dashboard.alerts import Alert
 from tierwatch_dashboard.alerts.receivers import send, why_not
 from tierwatch_dashboard.alerts.settings import Receiver
@@ -192,6 +192,23 @@ def test_an_alert_is_kept_with_its_words(tmp_path: Path) -> None:
     assert client.get("/api/v1/alerts", headers=JA).get_json()["firing"][0]["todo"] == alert.todo
     hold(store)
     assert translated(alert.summary, JAPANESE) in client.get("/alerts/history", headers=JA).text
+    engine.dispose()
+
+
+def test_whoever_gave_no_name_is_someone_in_the_reader_s_language(tmp_path: Path) -> None:
+    studio = Studio()
+    engine = open_database(f"sqlite:///{(tmp_path / 'kept.db').as_posix()}")
+    store = AlertStore(engine, studio.now)
+    studio.alerts = Alerts(store)
+    alert = alert_of("MachineDown")
+    hold(store, alert)
+    client = create_app(studio.services()).test_client()
+    for deed in ("acknowledge", "silence"):
+        client.post(f"/alerts/{alert.fingerprint}/{deed}", data={"until": "1h"}, headers=OWN)
+    someone = say("someone at {address}", address="127.0.0.1")
+    for page in ("/alerts", "/alerts/silences"):
+        assert someone in client.get(page).text
+        assert translated(someone, JAPANESE) in client.get(page, headers=JA).text
     engine.dispose()
 
 

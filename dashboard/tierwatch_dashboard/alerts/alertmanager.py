@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import msgspec
 
-from tierwatch_agent.words import say
+from tierwatch_agent.words import english, say
 from tierwatch_dashboard import __version__
 from tierwatch_dashboard.alerts import SEVERITIES, Alert, Matcher, Severity, Silence
 
@@ -123,7 +123,7 @@ class Alertmanager:
             created_by=created_by,
             comment=comment,
         )
-        body = msgspec.json.encode(wanted)
+        body = msgspec.json.encode(wanted, enc_hook=english)
         return self._decoded("POST", "/api/v2/silences", _Made, body).id
 
     def end_silence(self, id_: str) -> None:

@@ -113,6 +113,20 @@ class AlertStore:
             rows = connection.execute(found).all()
         return tuple(PastAlert(key=row.key, alert=_alert(row.document)) for row in rows)
 
+    def during(self, machine: str, start: float, end: float, limit: int) -> Sequence[Alert]:
+        """A machine's alerts that fired at some time in a span, the latest first."""
+        c = ALERTS.c
+        found = (
+            select(c.document)
+            .where(c.machine == machine, c.fired_at <= milliseconds(end))
+            # What is over was written last when it ended.
+            .where(c.live | (c.saved_at >= milliseconds(start)))
+            .order_by(c.fired_at.desc(), c.key.desc())
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            return tuple(map(_alert, connection.execute(found).scalars()))
+
     def acknowledge(self, fingerprint: str, by: str, note: str) -> None:
         """Says that someone looks after a firing alert; BoardError where it is over."""
         with writing(self._engine) as connection:
@@ -206,7 +220,7 @@ class AlertStore:
             created_by=created_by,
             comment=comment,
         )
-        row = {"id": window.id, "document": msgspec.json.encode(window)}
+        row = {"id": window.id, "document": written(window)}
         with writing(self._engine) as connection:
             connection.execute(insert(WINDOWS).values(row))
         return window.id
@@ -267,7 +281,7 @@ def _silence_row(silence: Silence) -> dict[str, object]:
     return {
         "id": silence.id,
         "ends_at": milliseconds(silence.ends_at),
-        "document": msgspec.json.encode(silence),
+        "document": written(silence),
     }
 
 
@@ -281,8 +295,8 @@ def _windows(connection: Connection, now: float) -> tuple[Window, ...]:
     return tuple(window for window in kept if window.weekly or window.ends_at > now)
 
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", Silence, Window)
 
 
 def _decoded(documents: Iterable[bytes], type_: type[_T]) -> tuple[_T, ...]:
-    return tuple(msgspec.json.decode(document, type=type_) for document in documents)
+    return tuple(read(document, type_) for document in documents)

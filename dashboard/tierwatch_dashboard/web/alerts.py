@@ -138,7 +138,7 @@ def silence(fingerprint: str) -> AnyResponse:
 
 def who(words: Said) -> str:
     """The name that they gave, or where they sit."""
-    return words.by or f"someone at {request.remote_addr}"
+    return words.by or say("someone at {address}", address=request.remote_addr)
 
 
 def done(place: str, words: Said) -> AnyResponse:

@@ -62,7 +62,7 @@ def spoken(words: str) -> str:
     """Words in the viewer's language, where they are needed as a string at once."""
     sentences = _sentences()
     # Words are English as they stand.
-    return words if type(sentences) is NullTranslations else translated(words, sentences)
+    return str(words) if type(sentences) is NullTranslations else translated(words, sentences)
 
 
 @bp.post("/language")
