@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tierwatch_dashboard.demo_past import database_in, write_past
 from tierwatch_dashboard.demo_studio import SimulatedMachine, studio
 
 FOLDER = Path(".demo")
@@ -54,6 +55,7 @@ def run(listen: str, machines: int) -> int:
             started[machine.id] = _start_agent(machine.id, addresses[machine.id], settings)
         settings = _write_settings(THIS_MACHINE)
         started[THIS_MACHINE] = _start_agent(THIS_MACHINE, addresses[THIS_MACHINE], settings)
+        write_past(database_in(FOLDER), simulated, time.time())
         dashboard = _start_dashboard(listen)
         started["dashboard"] = dashboard
         if not _answers(f"http://{listen}/healthz", dashboard):

@@ -507,7 +507,6 @@ def test_the_changes_of_every_machine_begin_with_the_state_of_each(verdicts: Ver
     steady = change(NOON - DAY, "ok", machine="render-02")
     late = change(NOON + 120, "ok", machine="render-03")
     verdicts.append_changes([late, steady, *ours])
-    verdicts.save_memories(dict.fromkeys(("render-01", "render-02", "render-03"), b"{}"))
     assert verdicts.all_changes(NOON + 100, NOON + 200) == (*ours[:2], steady, late)
     assert verdicts.all_changes(NOON + 100.5, NOON + 110) == (ours[1], steady)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, Row, and_, delete, exists, func, insert, or_, select
+from sqlalchemy import CTE, Engine, Row, and_, delete, exists, func, insert, or_, select
 
 from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.database import reading, upsert, writing
@@ -82,8 +82,7 @@ class VerdictStore:
         """
         c = VERDICT_CHANGES.c
         first, last = milliseconds(start), milliseconds(end)
-        within = select(c.machine).where(c.at >= first, c.at < last)
-        machines = select(VERDICT_MEMORY.c.machine).union(within).subquery()
+        machines = _machines()
         before = (
             select(func.max(c.at))
             .where(c.machine == machines.c.machine, c.at < first)
@@ -109,6 +108,19 @@ class VerdictStore:
         )
         with writing(self._engine) as connection:
             connection.execute(delete(VERDICT_CHANGES).where(c.at <= horizon, followed))
+
+
+def _machines() -> CTE:
+    """The machines that have changes, each found from the one before: few, of many rows."""
+    machine = VERDICT_CHANGES.c.machine
+    machines = select(func.min(machine).label("machine")).cte("machines", recursive=True)
+    following = (
+        select(func.min(machine))
+        .where(machine > machines.c.machine)
+        .correlate(machines)
+        .scalar_subquery()
+    )
+    return machines.union_all(select(following).where(machines.c.machine.is_not(None)))
 
 
 def _change_of(row: Row[Any]) -> StateChange:
