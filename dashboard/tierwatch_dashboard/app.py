@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from tierwatch_dashboard.history.jobs import JobLog
     from tierwatch_dashboard.inventory_change import Change
     from tierwatch_dashboard.last_hour import Made
+    from tierwatch_dashboard.reports import Reports
 
 BLUEPRINTS: tuple[str, ...] = (
     "tierwatch_dashboard.web.fleet:bp",
     "tierwatch_dashboard.web.machine:bp",
     "tierwatch_dashboard.web.jobs:bp",
+    "tierwatch_dashboard.web.report:bp",
     "tierwatch_dashboard.web.assignments:bp",
     "tierwatch_dashboard.web.tiers:bp",
     "tierwatch_dashboard.web.alerts:bp",
@@ -133,6 +135,8 @@ class Services:
     """None: the pages of this dashboard change nothing."""
     audit: ChangeLog | None = None
     """None: this dashboard keeps no log of changes."""
+    reports: Reports | None = None
+    """None: this dashboard keeps no reports."""
 
     trends: Trends = field(default_factory=Trends)
     """The last hour of available VRAM."""
@@ -140,6 +144,7 @@ class Services:
     """How what tells of the machines fares."""
     look_seconds: float = 0.0
     """For how long pages share one look at the fleet; 0: each looks anew."""
+
 
 def create_app(services: Services) -> Flask:
     """The application; it starts nothing and owns no state but what the pages remember."""
