@@ -28,7 +28,6 @@ from tierwatch_dashboard.fleet.state import FleetState
 from tierwatch_dashboard.fleet.trend import Trends
 from tierwatch_dashboard.history.energy import EnergyLog
 from tierwatch_dashboard.history.holdings import HoldingStore
-from tierwatch_dashboard.history.energy import EnergyLog
 from tierwatch_dashboard.history.jobs import JobStore
 from tierwatch_dashboard.history.lows import lows
 from tierwatch_dashboard.history.past import Past
@@ -40,7 +39,6 @@ from tierwatch_dashboard.inventory_file import InventoryFile
 from tierwatch_dashboard.last_hour import HOUR, LastHour
 from tierwatch_dashboard.lease import RENEWED_EVERY_SECONDS
 from tierwatch_dashboard.recording import Recorder
-from tierwatch_dashboard.reports import Reports
 from tierwatch_dashboard.reports import Reports
 from tierwatch_dashboard.scheduler import Background, Job
 from tierwatch_dashboard.sources import open_sources
@@ -118,9 +116,6 @@ class Dashboard:
                 alerts=self._alerting,
                 editor=self._inventory_file,
                 audit=self._audit,
-                reports=Reports(
-                    self._verdicts, self._watches, self._jobs, EnergyLog(engine), time.time
-                ),
                 reports=Reports(
                     self._verdicts, self._watches, self._jobs, EnergyLog(engine), time.time
                 ),
