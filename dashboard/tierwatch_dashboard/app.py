@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tierwatch_dashboard.fleet.state import MachineView
     from tierwatch_dashboard.history import History
     from tierwatch_dashboard.history.jobs import JobLog
+    from tierwatch_dashboard.history.past import PastLog
     from tierwatch_dashboard.inventory_change import Change
     from tierwatch_dashboard.last_hour import Made
     from tierwatch_dashboard.reports import Reports
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 BLUEPRINTS: tuple[str, ...] = (
     "tierwatch_dashboard.web.fleet:bp",
     "tierwatch_dashboard.web.machine:bp",
+    "tierwatch_dashboard.web.charts:bp",
     "tierwatch_dashboard.web.jobs:bp",
     "tierwatch_dashboard.web.report:bp",
     "tierwatch_dashboard.web.assignments:bp",
@@ -129,6 +131,8 @@ class Services:
     last_hour: LastHour
     inventory_file: InventoryInForce
     now: Callable[[], float]
+    past: PastLog | None = None
+    """None: of the past there are figures alone."""
     alerts: Alerts | None = None
     """None: this dashboard looks after no alerts, and its pages do not speak of any."""
     editor: InventoryEditor | None = None

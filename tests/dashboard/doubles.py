@@ -10,10 +10,13 @@ from tests.dashboard.studio import GIB, MIB, NOW, machines, worst_first
 from tierwatch_agent.snapshot import Outcome
 from tierwatch_dashboard.alerts.board import AlertBoard
 from tierwatch_dashboard.app import Services
+from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.fleet import SourceHealth
 from tierwatch_dashboard.fleet.state import MachineView
 from tierwatch_dashboard.fleet.trend import Trends
 from tierwatch_dashboard.history import Bucket, GpuPoint, Series
+from tierwatch_dashboard.history.holdings import Holding
+from tierwatch_dashboard.history.job_spans import JobSpan
 from tierwatch_dashboard.history.jobs import JobFilter, JobLog, StoredJob
 from tierwatch_dashboard.inventory import Inventory
 from tierwatch_dashboard.last_hour import Made
@@ -42,6 +45,9 @@ class Fleet:
         self.set(worst_first([*rest, changed]))
 
 
+MOST_BUCKETS = 1000
+
+
 class History:
     """A store with a made-up past: a job loads a model, the agent rests, a game starts."""
 
@@ -50,19 +56,21 @@ class History:
         self.gpus = gpus
 
     def series(self, machine: str, start: float, end: float) -> tuple[Series, ...]:
+        # As a store does: in no more buckets than a chart shows.
+        step = self.step * math.ceil((end - start) / (self.step * MOST_BUCKETS))
         return tuple(
             Series(
                 machine=machine,
                 gpu=index,
-                resolution_seconds=0,
-                buckets=tuple(self._buckets(start, end)),
+                resolution_seconds=0 if step == self.step else round(step),
+                buckets=tuple(self._buckets(start, end, step)),
             )
             for index in self.gpus
         )
 
-    def _buckets(self, start: float, end: float) -> list[Bucket]:
+    def _buckets(self, start: float, end: float, step: float) -> list[Bucket]:
         made: list[Bucket] = []
-        at_ = math.ceil(start / self.step) * self.step
+        at_ = math.ceil(start / step) * step
         while at_ <= end:
             phase = (at_ % 3600) / 3600
             if not 0.55 < phase < 0.62:
@@ -79,9 +87,13 @@ class History:
                         utilization_ratio=0.9 + wave / 5 if job else 0.02,
                         temperature_celsius=45 + 30 * phase + wave * 4,
                         power_watts=280.0 if job else 35.0,
+                        own_bytes=(job + wave * (job > 0)) * GIB,
+                        clock_hertz=2_505e6 if job else 210e6,
+                        heat_ratio=float(phase > 0.9),
+                        capped_ratio=float(job > 0),
                     )
                 )
-            at_ += self.step
+            at_ += step
         return made
 
     def append(self, points: Sequence[GpuPoint]) -> None:
@@ -123,6 +135,24 @@ class Jobs:
     ) -> tuple[StoredJob, ...]:
         machine = next(iter(sought.machines)) if sought.machines else None
         return self.recent(limit, machine, sought.outcome, before)
+
+
+@dataclass
+class Past:
+    """What happened on every machine; the test sets it."""
+
+    held: tuple[Holding, ...] = ()
+    spans: tuple[JobSpan, ...] = ()
+    changes: tuple[StateChange, ...] = ()
+
+    def holdings(self, machine: str, start: float, end: float, width: float) -> tuple[Holding, ...]:
+        return self.held
+
+    def jobs(self, machine: str, start: float, end: float, most: int) -> tuple[JobSpan, ...]:
+        return tuple(each for each in self.spans if each.end >= start and each.start <= end)
+
+    def states(self, machine: str, start: float, end: float) -> tuple[StateChange, ...]:
+        return self.changes
 
 
 @dataclass
@@ -170,6 +200,7 @@ class Studio:
     now: Clock = field(default_factory=Clock)
     trends: Trends = field(default_factory=Trends)
     source: SourceHealth = field(default_factory=SourceHealth)
+    past: Past = field(default_factory=Past)
     alerts: Alerts | None = None
 
     def __post_init__(self) -> None:
@@ -185,6 +216,7 @@ class Studio:
             last_hour=self.last_hour,
             inventory_file=self.inventory_file,
             now=self.now,
+            past=self.past,
             trends=self.trends,
             source=lambda: self.source,
             alerts=self.alerts,

@@ -76,6 +76,18 @@ class AlertmanagerBoard:
         """Nothing: an Alertmanager forgets what is over."""
         return ()
 
+    def during(self, machine: str, start: float, end: float, limit: int) -> Sequence[Alert]:
+        """Those of its alerts that still fire: it forgets what is over."""
+        firing = [
+            alert
+            for alert in self._known.alerts
+            if alert.labels.get("machine") == machine
+            and alert.fired_at is not None
+            and alert.fired_at <= end
+            and (alert.resolved_at is None or alert.resolved_at >= start)
+        ]
+        return sorted(firing, key=lambda alert: alert.fired_at or 0, reverse=True)[:limit]
+
     def acknowledge(self, fingerprint: str, by: str, note: str) -> NoReturn:  # noqa: ARG002
         """Always refused."""
         raise BoardError(say("Alertmanager knows no acknowledgement: silence the alert instead."))

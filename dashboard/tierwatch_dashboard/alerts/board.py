@@ -61,6 +61,10 @@ class AlertBoard(Protocol):
         """Alerts that fired, over or not, the latest first; ``before``: the key to go on from."""
         ...
 
+    def during(self, machine: str, start: float, end: float, limit: int) -> Sequence[Alert]:
+        """A machine's alerts that fired at some time in a span, the latest first."""
+        ...
+
     def acknowledge(self, fingerprint: str, by: str, note: str) -> None:
         """Says that someone looks after a firing alert."""
         ...

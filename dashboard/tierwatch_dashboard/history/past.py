@@ -15,9 +15,7 @@ from tierwatch_dashboard.history.verdicts import VerdictStore
 class PastLog(Protocol):
     """Of one machine and a span of Unix seconds each."""
 
-    def holdings(
-        self, machine: str, start: float, end: float, width: float
-    ) -> tuple[Holding, ...]:
+    def holdings(self, machine: str, start: float, end: float, width: float) -> tuple[Holding, ...]:
         """Who held memory of its GPUs, in parts of ``width`` seconds."""
         ...
 

@@ -9,12 +9,10 @@ from flask import Blueprint, abort, request
 from werkzeug.wrappers import Response
 
 from tierwatch_agent.snapshot import MachineSnapshot, ServerSample
-from tierwatch_agent.tiers import Tier
 from tierwatch_agent.words import english
 from tierwatch_dashboard.alerts import Silence
 from tierwatch_dashboard.alerts.board import Origin
 from tierwatch_dashboard.app import services
-from tierwatch_dashboard.charts import DEFAULT_RANGE, RANGES, THEMES, Figure, chart, span_of
 from tierwatch_dashboard.history.jobs import StoredJob
 from tierwatch_dashboard.inventory import Machine
 from tierwatch_dashboard.verdict import Verdict
@@ -96,15 +94,6 @@ class AlertsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     silences: tuple[Silence, ...]
 
 
-class ChartsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine's past: one Plotly figure per GPU."""
-
-    range: str
-    refresh_seconds: float
-    """How often it is worth asking again."""
-    figures: tuple[Figure, ...]
-
-
 @bp.get("/fleet")
 def fleet() -> Response:
     """Every machine with its verdict."""
@@ -182,33 +171,6 @@ def alerts() -> Response:
             silences=tuple(found.silences()),
         )
     )
-
-
-@bp.get("/machines/<machine_id>/charts")
-def charts(machine_id: str) -> Response:
-    """Plotly figures of a machine's past, one per GPU; 304 where the asker has them already."""
-    view = view_of(machine_id)
-    name = request.args.get("range", DEFAULT_RANGE)
-    theme = request.args.get("theme", "light")
-    if name not in RANGES:
-        abort(400, f"range must be one of {', '.join(RANGES)}; it is {name}")
-    if theme not in THEMES:
-        abort(400, f"theme must be one of {', '.join(THEMES)}; it is {theme}")
-    start, end, refresh = span_of(name, services().now())
-    tiers = {tier.name: tier for tier in services().inventory_file.current.tiers}
-    floors = _floors(view, tiers)
-    found = services().history.series(view.machine.id, start, end)
-    figures = [
-        chart(series, floors.get(series.gpu), start, end, THEMES[theme])
-        for series in sorted(found, key=lambda s: s.gpu)
-    ]
-    answer = _json(ChartsAnswer(range=name, refresh_seconds=refresh, figures=tuple(figures)))
-    answer.add_etag()
-    return answer.make_conditional(request)
-
-
-def _floors(view: MachineView, tiers: dict[str, Tier]) -> dict[str, Tier]:
-    return {gpu.gpu: tiers[gpu.tier] for gpu in view.verdict.gpus if gpu.tier and gpu.tier in tiers}
 
 
 def _answer(view: MachineView) -> MachineAnswer:

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, abort, render_template, request
 from tierwatch_agent.snapshot import GpuSample
 from tierwatch_agent.words import say
 from tierwatch_dashboard.app import services
-from tierwatch_dashboard.charts import DEFAULT_RANGE, RANGES
+from tierwatch_dashboard.charts.spans import RANGES, shown
 from tierwatch_dashboard.web.alert_board import stands
 from tierwatch_dashboard.web.alert_lines import Standing, of_machine
 from tierwatch_dashboard.web.finished import finished
@@ -41,15 +41,16 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
 
 @bp.get("/machines/<machine_id>")
 def page(machine_id: str) -> str:
-    """The whole page; ``?range=`` picks how far back its charts go."""
+    """The whole page; ``?range=``, or ``?from=&to=``, picks what its charts show."""
     view = view_of(machine_id)
-    chosen = request.args.get("range", DEFAULT_RANGE)
+    span, wrong = shown(request.args, services().now())
     return render_template(
         "machine/page.html",
         view=view,
         now=_now(view),
         ranges=RANGES,
-        chosen=chosen if chosen in RANGES else DEFAULT_RANGE,
+        span=span,
+        wrong=wrong,
         charted=[gpu for gpu in _gpus(view) if not gpu.partitioned],
     )
 
