@@ -60,6 +60,12 @@ class MetricEngine:
             self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
         eventually(lambda: self.values("vector(1)"), bool, f"an answer of {self.name}")
 
+    @property
+    def pid(self) -> int:
+        """Of its process, once it has begun."""
+        assert self._process is not None
+        return self._process.pid
+
     def load(self, past: Iterable[PastSample]) -> None:
         """Gives it a past, as if it had scraped that."""
         raise NotImplementedError

@@ -137,10 +137,12 @@ class PrometheusFleet:
             )
         moments = {series.machine(each.labels): each.value for each in fresh}
         samples = (sample for found in figures for sample in found)
+        # Beside this thread, which also carries the questions that a page waits for.
+        snapshots = await asyncio.to_thread(series.snapshots, samples, moments)
         return _Round(
             ages={id_: max(0.0, (moment or at) - at) for id_, at in moments.items()},
             scraped=targets,
-            snapshots=series.snapshots(samples, moments),
+            snapshots=snapshots,
         )
 
     def _reading(self, id_: str, found: _Round, at: float, took: float) -> Reading:

@@ -71,7 +71,7 @@ class PrometheusHistory:
 def step_for(span: float) -> int:
     """Seconds between two points of a span; beyond the longest step, whole days."""
     for step in STEPS:
-        if span <= step * MAX_POINTS:
+        if span // step <= MAX_POINTS:
             return step
     day = STEPS[-1]
     return day * math.ceil(span / (day * MAX_POINTS))
