@@ -138,7 +138,7 @@ def test_a_machine_never_heard_of_has_a_page(studio: Studio, client: FlaskClient
         view(at("new", "mass"), "down", "Never heard", heard=None, error="no route to host")
     )
     words = read(client, "new")
-    assert "Last heard never" in words
+    assert "Last heard not yet" in words
     assert "Last answer no route to host" in words
 
 
