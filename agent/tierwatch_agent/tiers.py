@@ -14,6 +14,7 @@ from functools import lru_cache
 import msgspec
 
 from tierwatch_agent.snapshot import GpuSample
+from tierwatch_agent.words import phrase
 
 GIGABYTE = 10**9
 DEFAULT_ALLOWANCE_GB = 1.0
@@ -39,10 +40,14 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_TIERS: tuple[Tier, ...] = (
-    Tier(name="draft", vram_gb=0, purpose="rough work and ideas, with cloud models"),
-    Tier(name="light", vram_gb=6, purpose="local generation at small sizes (512 px)"),
-    Tier(name="production", vram_gb=12, purpose="fixed composition, 1024 px and up, many patterns"),
-    Tier(name="mass", vram_gb=16, purpose="high resolution, mass generation, stability"),
+    Tier(name="draft", vram_gb=0, purpose=phrase("rough work and ideas, with cloud models")),
+    Tier(name="light", vram_gb=6, purpose=phrase("local generation at small sizes (512 px)")),
+    Tier(
+        name="production",
+        vram_gb=12,
+        purpose=phrase("fixed composition, 1024 px and up, many patterns"),
+    ),
+    Tier(name="mass", vram_gb=16, purpose=phrase("high resolution, mass generation, stability")),
 )
 
 

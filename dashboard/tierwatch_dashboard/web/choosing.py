@@ -126,17 +126,37 @@ def asked_in(arguments: Mapping[str, str]) -> Asked:
     given: dict[str, Any] = {name: value for name, value in known.items() if value}
     for name, value in given.items():
         if len(value) > _LONGEST:
-            raise AskedError(f"{name} may have {_LONGEST} characters; it has {len(value)}")
+            raise AskedError(
+                say(
+                    "{name} may have {most} characters; it has {count}",
+                    name=name,
+                    most=_LONGEST,
+                    count=len(value),
+                )
+            )
     if given.get("state", "ok") not in WORST_FIRST:
-        raise AskedError(f"state is one of {', '.join(WORST_FIRST)}; it is {given['state']}")
+        raise AskedError(_one_of("state", WORST_FIRST, given["state"]))
     if given.get("sort", "worst") not in SORTS:
-        raise AskedError(f"sort is one of {', '.join(SORTS)}; it is {given['sort']}")
+        raise AskedError(_one_of("sort", tuple(SORTS), given["sort"]))
     group = given.get("group", BY_TAG)
     if group != BY_TAG and not group.startswith(f"{BY_TAG}:"):
         raise AskedError(
-            f"group is {BY_TAG}, or {BY_TAG}:room for tags like room:north; it is {group}"
+            say(
+                "group is {by_tag}, or {by_tag}:room for tags like room:north; it is {group}",
+                by_tag=BY_TAG,
+                group=group,
+            )
         )
     return Asked(**given)
+
+
+def _one_of(name: str, values: Sequence[str], given: str) -> str:
+    return say(
+        "{name} is one of {values}; it is {given}",
+        name=name,
+        values=", ".join(values),
+        given=given,
+    )
 
 
 def choose(machines: Sequence[Facts], asked: Asked, spoken: Callable[[str], str] = str) -> Chosen:

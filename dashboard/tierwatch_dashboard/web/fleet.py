@@ -7,6 +7,7 @@ from typing import cast
 from flask import Blueprint, Flask, Response, abort, current_app, render_template, request
 from flask.blueprints import BlueprintSetupState
 
+from tierwatch_agent.words import say
 from tierwatch_dashboard.app import services
 from tierwatch_dashboard.config import SMALLEST
 from tierwatch_dashboard.web.board import STEP, Heading
@@ -91,8 +92,8 @@ def _asked() -> tuple[Asked, int]:
     """What the address asks for; answers 400 in words where that cannot be."""
     shown = request.args.get("shown") or str(STEP)
     if not (shown.isascii() and shown.isdecimal() and len(shown) < 10):
-        abort(400, f"shown must be a number of machines; it is {shown}")
+        abort(400, say("shown must be a number of machines; it is {shown}", shown=shown))
     try:
         return asked_in(request.args), min(max(int(shown), STEP), _MOST)
     except AskedError as error:
-        abort(400, str(error))
+        abort(400, error.args[0])

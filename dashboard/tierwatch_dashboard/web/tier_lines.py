@@ -14,7 +14,7 @@ import msgspec
 
 from tierwatch_agent.tiers import Tier, ladder
 from tierwatch_agent.wording import class_of, gib
-from tierwatch_agent.words import commas, say
+from tierwatch_agent.words import commas, known, say
 from tierwatch_dashboard.inventory import Inventory, Machine
 from tierwatch_dashboard.qualifying import BEST_FIRST, Answer, Answers, Kind, duty
 
@@ -123,7 +123,10 @@ def said_of(tier: Tier) -> str:
     if not tier.purpose:
         return say("{tier}: {asks}", tier=tier.name, asks=asks(tier))
     return say(
-        "{tier}: {asks}, for {purpose}", tier=tier.name, asks=asks(tier), purpose=tier.purpose
+        "{tier}: {asks}, for {purpose}",
+        tier=tier.name,
+        asks=asks(tier),
+        purpose=known(tier.purpose),
     )
 
 
@@ -150,7 +153,7 @@ def _tier(tier: Tier, views: Sequence[MachineView], answers: Mapping[str, Answer
     return TierLine(
         name=tier.name,
         asks=asks(tier),
-        purpose=tier.purpose,
+        purpose=known(tier.purpose),
         assigned=sum(tier.name in _assigned(view.machine) for view in views),
         counts=tuple((kind, kinds[kind]) for kind in BEST_FIRST),
     )
