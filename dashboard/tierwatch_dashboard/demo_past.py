@@ -146,8 +146,7 @@ def _jobs(
         while True:
             seconds = float(plan["seconds"]) * chance.uniform(0.9, 1.2)
             at += seconds + chance.uniform(120, 900)
-            # What has just happened is the machines' own to tell.
-            if at > now - HOUR:
+            if at > now:
                 return
             if any(t.start <= at <= t.end and t.habit.state != "at_risk" for t in troubles):
                 continue

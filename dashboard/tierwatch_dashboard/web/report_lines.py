@@ -1,7 +1,7 @@
 """A weekly report as its page shows it: for each tier a bar, a table of hours and what was made.
 
-Pure: figures to words. Shares are of the hours that the tier's machines were assigned to it; what
-was made is compared with the week before as it is, since only rates outlast a week's beginning.
+Pure: figures to words. A bar shows all hours that a tier's machines were assigned to it; shares are
+of those of which it is known whether it had them, so that weeks can be compared.
 """
 
 from __future__ import annotations
@@ -26,6 +26,14 @@ from tierwatch_dashboard.web.report_words import (
 SHOWN_MACHINES = 8
 """Machines of a tier that are named, those that lost most."""
 
+BESIDE: dict[Share, str] = {
+    "maintenance": say("in maintenance"),
+    "perhaps": say("not known whether it had them"),
+    "unwatched": say("no dashboard watched"),
+}
+"""What is neither had nor lost, and the words for it."""
+
+_LEAST_SHOWN = 0.05 * HOUR
 _KILOWATT_HOUR = 3.6e6
 _LEAST_KNOWN = 0.5
 """Share of the time for which power must be known before images are set against it."""
@@ -40,8 +48,9 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     hours: str
     share: str | None
+    """Of the hours that are known; None: it is none of them."""
     before: str | None
-    """Its share in the week before; None: not known."""
+    """Its share in the week before."""
     start: float
     """Where its part of the bar begins, in percent of it."""
     width: float
@@ -113,12 +122,13 @@ def _parts(known: Hours, before: Hours | None) -> Iterator[Part]:
     for share, label in _labels(known):
         seconds = known.seconds.get(share, 0.0)
         width = 100 * seconds / known.assigned
+        counts = share not in BESIDE
         yield Part(
             kind=share,
             label=label,
             hours=hours(seconds),
-            share=percent(seconds, known.assigned),
-            before=percent(before.seconds.get(share, 0.0), before.assigned) if before else None,
+            share=percent(seconds, known.known) if counts else None,
+            before=_share(share, before) if counts and before else None,
             start=round(start, 2),
             width=round(width, 2),
         )
@@ -129,12 +139,14 @@ def _labels(known: Hours) -> Iterator[tuple[Share, str]]:
     labels: dict[Share, str] = {"able": say("had its machines")}
     for cause in known.lost:
         labels[cause] = say("lost to {cause}", cause=CAUSES[cause])
-    labels["maintenance"] = say("in maintenance")
-    labels["perhaps"] = say("not known whether it had them")
-    labels["unwatched"] = say("no dashboard watched")
+    labels.update(BESIDE)
     for share, label in labels.items():
-        if share == "able" or share in known.seconds:
+        if share == "able" or known.seconds.get(share, 0.0) >= _LEAST_SHOWN:
             yield share, label
+
+
+def _share(share: Share, known: Hours) -> str | None:
+    return percent(known.seconds.get(share, 0.0), known.known)
 
 
 def _figures(tier: TierHours, before: TierHours | None) -> Iterator[Figure]:

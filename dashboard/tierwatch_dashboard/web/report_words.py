@@ -22,11 +22,11 @@ CAUSES: dict[Cause, str] = {
 
 
 def hours(seconds: float) -> str:
-    """Seconds as hours: "0.4", "12", "1,204"; what is next to nothing is said to be so."""
+    """Seconds as hours: "0.4", "12", "1,204"; what is next to nothing is "< 0.1"."""
     count = seconds / HOUR
     if count >= 9.95:
         return f"{count:,.0f}"
-    return say("under {least}", least="0.1") if 0 < count < 0.05 else f"{count:.1f}"
+    return "<\u00a00.1" if 0 < count < 0.05 else f"{count:.1f}"
 
 
 def percent(part: float, whole: float) -> str | None:
@@ -35,9 +35,9 @@ def percent(part: float, whole: float) -> str | None:
         return None
     ratio = 100 * part / whole
     if 0 < ratio < 0.5:
-        return say("under {least}", least="1\u00a0%")
+        return "<\u00a01\u00a0%"
     if 99.5 < ratio < 100:
-        return say("over {most}", most="99\u00a0%")
+        return ">\u00a099\u00a0%"
     return f"{ratio:.0f}\u00a0%"
 
 
