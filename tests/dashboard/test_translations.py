@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,9 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...],
         r"pybabel -q extract (.*?) -o \S+ (agent dashboard)", makefile.replace("\\\n", " ")
     )
     assert found, "the Makefile extracts no messages"
-    command = [ROOT / ".venv" / "bin" / "pybabel", "-q", "extract", *found[1].split()]
-    subprocess.run([*command, "-o", pot, *found[2].split()], cwd=ROOT, check=True)
+    pybabel = (sys.executable, "-m", "babel.messages.frontend")
+    command = [*pybabel, "-q", "extract", *found[1].split()]
+    subprocess.run([*command, "-o", str(pot), *found[2].split()], cwd=ROOT, check=True)
     return {ids_of(message): message for message in read(pot) if message.id}
 
 
