@@ -83,28 +83,6 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     assert [error for error in errors if "responded with a status of 400" not in error] == []
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(
-    "path", ["/alerts", "/alerts/history", "/alerts/silences", "/machines/render-03"]
-)
-def test_a_page_fits_its_window_in_either_theme(
-    page: Page, address: str, path: str, scheme: str, width: int
-) -> None:
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    page.set_viewport_size({"width": width, "height": 900})
-    page.goto(address + path)
-    expect(page.locator("h1")).to_be_visible()
-    for summary in page.locator("main summary").all():
-        summary.click()
-
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert paper == ("rgb(20, 23, 26)" if scheme == "dark" else "rgb(252, 252, 251)")
-    ids: list[str] = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
-    assert len(ids) == len(set(ids))
-
-
 def test_an_alert_is_acknowledged_by_keyboard_alone(
     page: Page, address: str, store: AlertStore
 ) -> None:

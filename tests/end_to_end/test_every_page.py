@@ -125,8 +125,11 @@ def broken(request: Request) -> Iterator[str]:
 
 
 def looked_at(page: Page, audited: Container[tuple[int, str]]) -> Iterator[str]:
-    """What is wrong with a page in each look."""
+    """What is wrong with a page in each look, with everything on it that can be open."""
     page.evaluate(AXE)
+    page.evaluate("document.querySelectorAll('main details').forEach(each => each.open = true)")
+    ids: list[str] = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    yield from (f"two have the id {each}" for each in set(ids) if ids.count(each) > 1)
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         for scheme in SCHEMES:

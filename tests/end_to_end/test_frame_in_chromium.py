@@ -11,24 +11,6 @@ from tests.end_to_end.served_studio import Dashboard
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/", "/jobs", "/machines/render-03", "/machines/server-a100"])
-def test_a_page_fits_its_window_in_either_theme(
-    page: Page, dashboard: Dashboard, path: str, scheme: str, width: int
-) -> None:
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    page.set_viewport_size({"width": width, "height": 900})
-    page.goto(dashboard.at(path))
-    expect(page.locator("h1")).to_be_visible()
-
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert paper == ("rgb(20, 23, 26)" if scheme == "dark" else "rgb(252, 252, 251)")
-    ids: list[str] = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
-    assert len(ids) == len(set(ids))
-
-
 def test_a_page_that_lost_its_connection_says_so_and_recovers(
     page: Page, dashboard: Dashboard
 ) -> None:
