@@ -93,8 +93,8 @@ class Lease:
                     index_elements=["name"],
                     set_={"holder": self.holder, "until": until},
                     where=mine_or_nobody_s,
-                )
-            ).rowcount
+                ).returning(LEASES.c.holder)
+            ).first()
         self._good_until = began + LEASE_SECONDS - _SAFETY_SECONDS if taken else float("-inf")
         if self.is_held != before:
             _log.info("this dashboard %s", "does the work now" if taken else "stands by")
