@@ -57,6 +57,9 @@ LOOK_SECONDS = 0.1
 LAST_HOUR_SECONDS = 10.0
 """How often the last hour's jobs are counted."""
 
+COUNTED_ELSEWHERE_SECONDS = 60.0
+"""The same, where an engine counts them out of an hour of samples."""
+
 
 class Dashboard:
     """Every part of a dashboard, wired and not yet running. ConfigError says why it cannot be."""
@@ -75,10 +78,10 @@ class Dashboard:
         self._jobs = JobStore(engine)
         self._holdings = HoldingStore(engine)
         self._trends = Trends()
-        self._last_hour = LastHour(self._jobs, time.time)
-        self._fleet, self._history, self._recorded = open_sources(
+        self._fleet, self._history, self._counted = open_sources(
             config, engine, lambda: self._inventory_file.current.machines, self._deliver
         )
+        self._last_hour = LastHour(self._counted or self._jobs, time.time)
         self._recorder = Recorder(
             self._history.append,
             self._verdicts.append_changes,
@@ -165,7 +168,7 @@ class Dashboard:
         if not self._duty.works:
             return
         self._duty.tell(reading)
-        if self._recorded:
+        if self._counted is None:
             self._recorder.take(reading)
 
     def _show(self, reading: Reading) -> None:
@@ -206,10 +209,11 @@ class Dashboard:
 
     def _work(self, config: Config) -> tuple[Job, ...]:
         interval = config.poll_interval_seconds
+        counting = LAST_HOUR_SECONDS if self._counted is None else COUNTED_ELSEWHERE_SECONDS
         everybody_s = (
             Job(name="inventory", every_seconds=2.0, run=self._inventory_file.refresh),
             Job(name="judge", every_seconds=1.0, run=lambda: self._state.judge(time.time())),
-            Job(name="last_hour", every_seconds=LAST_HOUR_SECONDS, run=self._last_hour.refresh),
+            Job(name="last_hour", every_seconds=counting, run=self._last_hour.refresh),
         )
         shared = (
             Job(name="duty", every_seconds=RENEWED_EVERY_SECONDS, run=self._keep_duty),

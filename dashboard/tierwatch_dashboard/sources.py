@@ -12,15 +12,17 @@ from tierwatch_dashboard.config import Config, ConfigError
 from tierwatch_dashboard.fleet import SOURCES, FleetSource, Reading, mapping
 from tierwatch_dashboard.fleet.promql import Promql
 from tierwatch_dashboard.history import STORES, History
+from tierwatch_dashboard.history.prometheus_jobs import CountedJobs
 from tierwatch_dashboard.inventory import Machine
 
 
 class Sources(NamedTuple):
-    """What a dashboard reads. ``recorded``: whether the dashboard keeps the fleet's past itself."""
+    """What a dashboard reads."""
 
     fleet: FleetSource
     history: History
-    recorded: bool
+    counted: CountedJobs | None
+    """Who counts what was made, where the dashboard does not keep the fleet's past itself."""
 
 
 def open_sources(
@@ -34,7 +36,7 @@ def open_sources(
     if config.engine is None:
         fleet = source(machines, deliver, interval=config.poll_interval_seconds)
         history = _load(STORES["sqlite"])(database)
-        return Sources(cast(FleetSource, fleet), cast(History, history), recorded=True)
+        return Sources(cast(FleetSource, fleet), cast(History, history), counted=None)
     try:
         engine = Promql(config.engine)
     except ValueError as error:
@@ -42,7 +44,7 @@ def open_sources(
     series = mapping.load(config.engine.mapping)
     fleet = source(machines, deliver, engine=engine, series=series)
     history = _load(STORES["prometheus"])(engine, series.past)
-    return Sources(cast(FleetSource, fleet), cast(History, history), recorded=False)
+    return Sources(cast(FleetSource, fleet), cast(History, history), CountedJobs(engine))
 
 
 def _load(place: str) -> Callable[..., object]:

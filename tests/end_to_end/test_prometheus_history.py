@@ -21,6 +21,7 @@ from tierwatch_dashboard.fleet.promql import Promql
 from tierwatch_dashboard.fleet.promql_settings import PromqlSettings
 from tierwatch_dashboard.history import HistoryError
 from tierwatch_dashboard.history.prometheus import MAX_POINTS, PrometheusHistory, step_for
+from tierwatch_dashboard.history.prometheus_jobs import CountedJobs
 
 pytestmark = pytest.mark.slow
 
@@ -57,9 +58,27 @@ def past() -> Iterator[PastSample]:
                     yield f"{family}{{{labels}}}", value, at
                 core = f'tierwatch_gpu_temperature_celsius{{{labels},sensor="core"}}'
                 yield core, 60.0 + number % 4, at
+                jobs = f'machine="{machine}",server="comfyui-8188",instance="a:1"'
+                if gpu == "0":
+                    yield from made(jobs, number, at)
                 if HOT[0] < at <= HOT[1]:
                     hot = f'tierwatch_gpu_throttled{{{labels},reason="hw_thermal_slowdown"}}'
                     yield hot, 1.0, at
+
+
+def made(labels: str, number: int, at: float) -> Iterator[PastSample]:
+    """A job each minute, of 20 s and four images; each tenth runs out of memory."""
+    jobs = number // 4
+    outcomes = {"success": jobs - jobs // 10, "oom": jobs // 10}
+    for outcome, count in outcomes.items():
+        yield f'tierwatch_jobs_finished_total{{{labels},outcome="{outcome}"}}', float(count), at
+    for family, each in (
+        ("images_generated_total", 4),
+        ("image_pixels_total", 4 * 1024**2),
+        ("job_duration_seconds_sum", 20),
+        ("job_duration_seconds_count", 1),
+    ):
+        yield f"tierwatch_{family}{{{labels}}}", float(each * jobs), at
 
 
 @pytest.fixture(scope="module", params=[Prometheus, VictoriaMetrics], ids=lambda kind: kind.name)
@@ -78,9 +97,15 @@ def engine(
 
 
 @pytest.fixture
-def history(engine: MetricEngine) -> Iterator[PrometheusHistory]:
+def asked(engine: MetricEngine) -> Iterator[Promql]:
     asked = Promql(PromqlSettings(url=engine.url))
     asked.start()
+    yield asked
+    asked.close()
+
+
+@pytest.fixture
+def history(asked: Promql) -> Iterator[PrometheusHistory]:
     history = PrometheusHistory(asked, mapping.load("tierwatch").past)
     yield history
     history.close()
@@ -133,6 +158,22 @@ def test_no_span_has_more_points_than_a_chart_shows(
     for series in history.series("render-01", END - days * 24 * HOUR, END):
         assert len(series.buckets) <= MAX_POINTS + 1
     assert days * 24 * HOUR / step_for(days * 24 * HOUR) <= MAX_POINTS
+
+
+def test_what_a_machine_made_in_an_hour_is_counted(asked: Promql) -> None:
+    jobs = CountedJobs(asked)
+    other, own = jobs.throughput(END - HOUR, END)
+    assert [other.machine, own.machine] == ["other", "render-01"]
+    assert own.gpu is None
+    assert own.jobs == {"success": pytest.approx(54, abs=1), "oom": pytest.approx(6, abs=1)}
+    assert own.images == pytest.approx(240, abs=5)
+    assert own.pixels == pytest.approx(240 * 1024**2, rel=0.03)
+    assert own.busy_seconds == pytest.approx(1200, rel=0.03)
+    usual = jobs.usual_seconds(END - HOUR, END)
+    assert usual == {
+        ("other", "comfyui-8188"): pytest.approx(20),
+        ("render-01", "comfyui-8188"): pytest.approx(20),
+    }
 
 
 def test_an_engine_that_is_away_is_said(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     for_seconds: float = 0.0
     waited: Callable[[Policy], float] = lambda _policy: 0.0
     """How long the verdict that the rule reads has waited already, by the studio's policy."""
+    of_finished_jobs: bool = False
+    """Whether it looks at the jobs that a snapshot lists."""
     threshold: float | None = None
     """None: it has none to set."""
     window_seconds: float | None = None

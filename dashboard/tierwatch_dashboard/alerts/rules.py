@@ -71,12 +71,13 @@ def findings(
     def terms(rule: str, tier: str | None) -> Terms:
         return RULES[rule].terms(inventory.alerts, tier)
 
+    lists_jobs = polling is None or polling.lists_jobs
     for view in views:
         if view.machine.maintenance:
             continue
         snapshot = None if view.verdict.state == "down" else view.snapshot
         for rule in RULES.values():
-            if rule.holds is None:
+            if rule.holds is None or (rule.of_finished_jobs and not lists_jobs):
                 continue
             look = Look(
                 view=view,

@@ -44,6 +44,8 @@ class SourceHealth(msgspec.Struct, frozen=True, kw_only=True):
     last: Mapping[str, Reading] = {}
     error: str | None = None
     """Why nothing is told of any machine, in words; None: something is."""
+    lists_jobs: bool = True
+    """Whether snapshots list finished jobs, or leave them to be counted elsewhere."""
     answered_at: float | None = None
     """When the source last gave an answer, where it is one that all machines share."""
 

@@ -93,6 +93,7 @@ class PrometheusFleet:
             skipped=self._skipped,
             last=self._last.copy(),
             error=self._error,
+            lists_jobs=False,
             answered_at=self._answered_at,
         )
 
