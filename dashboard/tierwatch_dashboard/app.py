@@ -35,6 +35,12 @@ BLUEPRINTS: tuple[str, ...] = (
     "tierwatch_dashboard.web.alerts:bp",
     "tierwatch_dashboard.web.silences:bp",
     "tierwatch_dashboard.web.api:bp",
+    "tierwatch_dashboard.web.api_past:bp",
+    "tierwatch_dashboard.web.api_jobs:bp",
+    "tierwatch_dashboard.web.api_alerts:bp",
+    "tierwatch_dashboard.web.api_studio:bp",
+    "tierwatch_dashboard.web.api_report:bp",
+    "tierwatch_dashboard.web.openapi:bp",
     "tierwatch_dashboard.web.discovery:bp",
     "tierwatch_dashboard.web.health:bp",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Protocol
 
 import msgspec
@@ -12,12 +13,20 @@ from tierwatch_dashboard.history.jobs import Throughput
 HOUR = 3600.0
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
+class Made(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Everything that ended in an hour."""
 
     throughput: tuple[Throughput, ...] = ()
     usual_seconds: Mapping[tuple[str, str], float] = {}
     """How long a job takes, by machine and generation server."""
+
+    @cached_property
+    def by_machine(self) -> Mapping[str, Sequence[Throughput]]:
+        """The throughput of each machine that made something."""
+        found: dict[str, list[Throughput]] = {}
+        for line in self.throughput:
+            found.setdefault(line.machine, []).append(line)
+        return found
 
 
 class Counted(Protocol):

@@ -1,25 +1,24 @@
-"""What the pages show, as JSON."""
+"""The fleet and its machines as JSON: what the fleet page and a machine's page show of now."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 from flask import Blueprint, abort, request
 from werkzeug.wrappers import Response
 
-from tierwatch_agent.snapshot import MachineSnapshot, ServerSample
-from tierwatch_agent.words import english
-from tierwatch_dashboard.alerts import Silence
-from tierwatch_dashboard.alerts.board import Origin
+from tierwatch_agent.snapshot import MachineSnapshot
 from tierwatch_dashboard.app import services
-from tierwatch_dashboard.history.jobs import StoredJob
 from tierwatch_dashboard.inventory import Machine
-from tierwatch_dashboard.verdict import Verdict
-from tierwatch_dashboard.web.alert_board import board, stands
-from tierwatch_dashboard.web.alert_lines import AlertLine, Standing, of_machine, sentence
-from tierwatch_dashboard.web.jobs import asked_for
+from tierwatch_dashboard.verdict import WORST_FIRST, State, Verdict
+from tierwatch_dashboard.web import answers
+from tierwatch_dashboard.web.choosing import SORTS, AskedError, asked_in, choose
+from tierwatch_dashboard.web.facts import Facts
 from tierwatch_dashboard.web.machine import view_of
+from tierwatch_dashboard.web.openapi import Parameter, answers_with
+from tierwatch_dashboard.web.output import Output, by_machine
 from tierwatch_dashboard.web.standing import TierStanding, standing
 
 if TYPE_CHECKING:
@@ -27,9 +26,24 @@ if TYPE_CHECKING:
 
 bp = Blueprint("api", __name__, url_prefix="/api/v1")
 
-MOST_JOBS = 500
-
-_encoder = msgspec.json.Encoder(enc_hook=english)
+FILTERS = (
+    Parameter(name="q", words="words that a machine must have: in its name, tags, cards, models"),
+    Parameter(name="tier", words="the name of a tier that it is assigned to"),
+    Parameter(
+        name="state",
+        words="the state of its verdict",
+        schema={"type": "string", "enum": list(WORST_FIRST)},
+    ),
+    Parameter(name="tag", words="a tag that it has"),
+    Parameter(name="gpu", words="the name of a card that it has"),
+    Parameter(name="server", words="a kind of generation server that runs on it"),
+    Parameter(
+        name="sort",
+        words="the order of the machines",
+        schema={"type": "string", "enum": list(SORTS), "default": "worst"},
+    ),
+    Parameter(name="group", words='"tag" orders them by their first tag, "tag:room" by that kind'),
+)
 
 
 class MachineAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,16 +53,20 @@ class MachineAnswer(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     heard_at: float | None
     error: str | None
+    """Why the last reading gave nothing new, in words; null: it did."""
     simulated: bool
 
 
 class FleetAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The fleet, worst first."""
+    """The studio in one sentence, its tiers, and the machines that were asked for."""
 
     at: float
     sentence: str
     inventory_error: str | None
+    """What is wrong with the inventory's last edit; null: nothing."""
     tiers: tuple[TierStanding, ...]
+    states: Mapping[State, int]
+    """How many machines of each state the filters find, whichever state is asked for."""
     machines: tuple[MachineAnswer, ...]
 
 
@@ -60,115 +78,55 @@ class MachineDetail(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     heard_at: float | None
     error: str | None
+    """Why the last reading gave nothing new, in words; null: it did."""
+    last_hour: Output | None
+    """What it made, and its queue; null: it made nothing and no generation server is known."""
     snapshot: MachineSnapshot | None
-
-
-class RunningAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A generation server with its running jobs and its queue, of a machine that answers."""
-
-    machine: str
-    server: ServerSample
-
-
-class JobsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs across the fleet, and what is finished, the latest first."""
-
-    at: float
-    running: tuple[RunningAnswer, ...]
-    finished: tuple[StoredJob, ...]
-    before: int | None
-    """Asks for what is older; None: there is nothing older."""
-
-
-class AlertsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Every alert, each list worst first, and the silences that are not over."""
-
-    at: float
-    sentence: str
-    origin: Origin | None
-    """The Alertmanager that they are from; None: they are this dashboard's own."""
-    firing: tuple[AlertLine, ...]
-    quiet: tuple[AlertLine, ...]
-    """Silenced, or of a machine in maintenance."""
-    pending: tuple[AlertLine, ...]
-    silences: tuple[Silence, ...]
+    """Its GPUs with who holds them, its generation servers with their running jobs, its host."""
 
 
 @bp.get("/fleet")
+@answers_with(FleetAnswer, *FILTERS)
 def fleet() -> Response:
-    """Every machine with its verdict."""
+    """Every machine with its verdict, worst first, filtered and sorted as the page is."""
     now, source = services().now(), services().inventory_file
-    views = services().state.views()
-    stands = standing(views, source.current.tiers, services().last_hour.current)
-    return _json(
+    views, tiers = services().state.views(), source.current.tiers
+    try:
+        asked = asked_in(request.args)
+    except AskedError as error:
+        abort(400, str(error))
+    chosen = choose([Facts(view, tiers) for view in views], asked)
+    by_id = {view.machine.id: view for view in views}
+    stands = standing(views, tiers, services().last_hour.current)
+    return answers.json(
         FleetAnswer(
             at=now,
             sentence=stands.sentence,
             inventory_error=source.error,
             tiers=stands.tiers,
-            machines=tuple(_answer(view) for view in views),
+            states=chosen.states,
+            machines=tuple(
+                _answer(by_id[each.id]) for group in chosen.groups for each in group.machines
+            ),
         )
     )
 
 
 @bp.get("/machines/<machine_id>")
+@answers_with(MachineDetail)
 def machine(machine_id: str) -> Response:
-    """One machine with its verdict and its last snapshot."""
+    """One machine: its verdict, what it makes, and its last snapshot with who holds its VRAM."""
     view = view_of(machine_id)
-    return _json(
+    made = services().last_hour.current
+    return answers.json(
         MachineDetail(
             at=services().now(),
             machine=view.machine,
             verdict=view.verdict,
             heard_at=view.heard_at,
             error=view.error,
+            last_hour=by_machine((view,), made).get(view.machine.id),
             snapshot=view.snapshot,
-        )
-    )
-
-
-@bp.get("/jobs")
-def jobs() -> Response:
-    """Jobs, by ``?machine=``, ``?outcome=`` and ``?before=``; ``?limit=`` is 500 at most."""
-    asked = asked_for()
-    limit = request.args.get("limit", "50")
-    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= MOST_JOBS):
-        abort(400, f"limit must be from 1 to {MOST_JOBS}; it is {limit}")
-    count = int(limit)
-    kept = services().jobs.recent(count + 1, asked.machine, asked.outcome, asked.before)
-    return _json(
-        JobsAnswer(
-            at=services().now(),
-            running=tuple(
-                RunningAnswer(machine=view.machine.id, server=server)
-                for view in services().state.views()
-                if asked.machine in (None, view.machine.id)
-                and view.snapshot is not None
-                and view.verdict.state != "down"
-                for server in view.snapshot.servers
-            ),
-            finished=kept[:count],
-            before=kept[count - 1].key if len(kept) > count else None,
-        )
-    )
-
-
-@bp.get("/alerts")
-def alerts() -> Response:
-    """What fires, what is kept quiet, what is about to fire; ``?machine=`` picks one's."""
-    found, stands_now = board(), stands() or Standing()
-    machine = request.args.get("machine")
-    if machine:
-        stands_now = of_machine(stands_now, machine)
-    return _json(
-        AlertsAnswer(
-            at=services().now(),
-            sentence=sentence(stands_now, found.origin),
-            origin=found.origin,
-            firing=stands_now.firing,
-            quiet=stands_now.quiet,
-            pending=stands_now.pending,
-            silences=tuple(found.silences()),
         )
     )
 
@@ -181,7 +139,3 @@ def _answer(view: MachineView) -> MachineAnswer:
         error=view.error,
         simulated=view.snapshot is not None and view.snapshot.simulated,
     )
-
-
-def _json(answer: object) -> Response:
-    return Response(_encoder.encode(answer), mimetype="application/json")

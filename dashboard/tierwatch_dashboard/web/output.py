@@ -41,7 +41,8 @@ _Work = tuple[ServerSample, float | None]
 
 def by_machine(views: Iterable[MachineView], made: Made) -> dict[str, Output]:
     """Each machine that made something, or that has a server which could."""
-    lines, work = _lines(made), {view.machine.id: list(_work(view, made)) for view in views}
+    lines = made.by_machine
+    work = {view.machine.id: list(_work(view, made)) for view in views}
     return {
         machine: _output(lines.get(machine, ()), servers)
         for machine, servers in work.items()
@@ -51,7 +52,7 @@ def by_machine(views: Iterable[MachineView], made: Made) -> dict[str, Output]:
 
 def by_tier(views: Iterable[MachineView], made: Made) -> dict[str, Output]:
     """Each tier for which something was made, or that has a server which could."""
-    lines = _lines(made)
+    lines = made.by_machine
     made_for: dict[str, list[Throughput]] = {}
     work_for: dict[str, list[_Work]] = {}
     for view in views:
@@ -69,13 +70,6 @@ def by_tier(views: Iterable[MachineView], made: Made) -> dict[str, Output]:
     }
 
 
-def _lines(made: Made) -> dict[str, list[Throughput]]:
-    found: dict[str, list[Throughput]] = {}
-    for line in made.throughput:
-        found.setdefault(line.machine, []).append(line)
-    return found
-
-
 def _work(view: MachineView, made: Made) -> Iterator[_Work]:
     """The servers of a machine that take jobs now."""
     if view.snapshot is None or view.verdict.state == "down":
@@ -86,14 +80,16 @@ def _work(view: MachineView, made: Made) -> Iterator[_Work]:
 
 
 def _output(lines: Sequence[Throughput], work: Sequence[_Work]) -> Output:
-    jobs = Counter[Outcome]()
+    # Not Counter.update, which takes most of a look at a thousand machines.
+    jobs: dict[Outcome, int] = {}
     for line in lines:
-        jobs.update(line.jobs)
+        for outcome, count in line.jobs.items():
+            jobs[outcome] = jobs.get(outcome, 0) + count
     queues = [(s.queue_pending, usual) for s, usual in work if s.queue_pending is not None]
     needed = [count * usual for count, usual in queues if count and usual is not None]
     known = all(usual is not None for count, usual in queues if count)
     return Output(
-        jobs=dict(jobs),
+        jobs=jobs,
         images=sum(line.images for line in lines),
         pixels=sum(line.pixels for line in lines),
         busy_seconds=sum(line.busy_seconds for line in lines),
