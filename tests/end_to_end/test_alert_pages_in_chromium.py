@@ -83,30 +83,6 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     assert [error for error in errors if "responded with a status of 400" not in error] == []
 
 
-def test_an_alert_is_acknowledged_by_keyboard_alone(
-    page: Page, address: str, store: AlertStore
-) -> None:
-    page.goto(f"{address}/alerts")
-    target = page.get_by_text("Acknowledge: MachineDown, render-07")
-    for _ in range(60):
-        if target.evaluate("e => e === document.activeElement"):
-            break
-        page.keyboard.press("Tab")
-    expect(target).to_be_focused()
-    page.keyboard.press("Enter")
-    page.keyboard.press("Tab")
-    page.keyboard.type("restarting it")
-    page.keyboard.press("Tab")
-    page.keyboard.type("Mei")
-    page.keyboard.press("Enter")
-
-    row = page.locator(f"#a-{down().fingerprint}")
-    expect(row).to_contain_text("Acknowledged by Mei, 06:20: “restarting it”")
-    expect(page).to_have_url(f"{address}/alerts#a-{down().fingerprint}")
-    known = {alert.rule: alert.note for alert in store.current() if alert.acknowledged_at}
-    assert known == {"MachineDown": "restarting it"}
-
-
 def test_the_count_follows_on_every_page_and_in_its_title(
     page: Page, address: str, store: AlertStore
 ) -> None:
