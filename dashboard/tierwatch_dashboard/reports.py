@@ -20,6 +20,9 @@ from tierwatch_dashboard.weeks import Week, week_of
 SETTLED_SECONDS = 3600.0
 """How long after its end nothing of a span is still under way to the store."""
 
+FRESH_SECONDS = 60.0
+"""For how long the report of the week that it is holds."""
+
 KEPT_WEEKS = 26
 _KEPT_PIECES = 100
 
@@ -78,7 +81,7 @@ class Reports:
         self._now = now
         self.zone = zone
         self._turn = threading.Lock()
-        self._weeks: dict[Week, Report] = {}
+        self._weeks: dict[Week, tuple[Report, float]] = {}
         self._pieces: dict[Span, Piece] = {}
 
     @property
@@ -87,16 +90,15 @@ class Reports:
         return week_of(self._now(), self.zone)
 
     def week(self, week: Week) -> Report:
-        """A week's report; of the one that it is, up to now."""
+        """A week's report; of the one that it is, up to this minute."""
         with self._turn:
             now = self._now()
-            known = self._weeks.get(week)
-            if known is None:
+            known, at = self._weeks.get(week, (None, now))
+            if known is None or not _holds(known, at, now):
                 known = self._reckoned(week.midnights(self.zone), now)
-                if known.end + SETTLED_SECONDS < now:
-                    self._weeks[week] = known
-                    while len(self._weeks) > KEPT_WEEKS:
-                        del self._weeks[min(self._weeks)]
+                self._weeks[week] = known, now
+                while len(self._weeks) > KEPT_WEEKS:
+                    del self._weeks[min(self._weeks)]
             return known
 
     def _reckoned(self, midnights: Sequence[float], now: float) -> Report:
@@ -126,6 +128,11 @@ class Reports:
             machine: _work(made.get(machine, ()), drawn.get(machine))
             for machine in made.keys() | drawn.keys()
         }
+
+
+def _holds(known: Report, reckoned_at: float, now: float) -> bool:
+    """Whether a report is as it would be reckoned now, but for a minute."""
+    return reckoned_at > known.end + SETTLED_SECONDS or 0 <= now - reckoned_at < FRESH_SECONDS
 
 
 def _work(lines: Sequence[Throughput], energy: Energy | None) -> Work:

@@ -132,6 +132,16 @@ def test_the_week_that_it_is_goes_on(kept: Kept) -> None:
     assert second.tiers[0].images == first.tiers[0].images + 1
 
 
+def test_within_a_minute_the_report_stands(kept: Kept) -> None:
+    kept.becomes(0, "ok")
+    kept.now = MONDAY + 90 * HOUR
+    first = kept.reports.week(WEEK)
+    kept.now += 59
+    assert kept.reports.week(WEEK) is first
+    kept.now += 1
+    assert kept.reports.week(WEEK).end == kept.now
+
+
 def test_of_the_week_that_it_is_only_the_day_is_counted_anew(kept: Kept) -> None:
     kept.becomes(0, "ok")
     kept.now = MONDAY + 90 * HOUR
@@ -145,6 +155,7 @@ def test_a_week_that_has_only_just_ended_is_reckoned_again(kept: Kept) -> None:
     kept.now = MONDAY + 168 * HOUR + 60
     kept.reports.week(WEEK)
     kept.finishes(167.99)
+    kept.now += 60
     assert kept.reports.week(WEEK).tiers[0].images == 1
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from operator import itemgetter
+from typing import Any, cast
 
 import msgspec
 from sqlalchemy import CTE, Engine, Row, and_, delete, exists, func, insert, or_, select
@@ -95,7 +96,7 @@ class VerdictStore:
         following = select(VERDICT_CHANGES).where(c.at >= first, c.at < last)
         with reading(self._engine) as connection:
             found = [*connection.execute(leading), *connection.execute(following)]
-        found.sort(key=lambda row: (row.machine, row.at))
+        found.sort(key=itemgetter(0, 1))
         return tuple(_change_of(row) for row in found)
 
     def prune(self, now: float) -> None:
@@ -124,13 +125,15 @@ def _machines() -> CTE:
 
 
 def _change_of(row: Row[Any]) -> StateChange:
+    # In the order of the columns: a week of a large fleet has a hundred thousand rows.
+    machine, at, state, headline, can_serve, tier, cause, culprit = cast("tuple[Any, ...]", row)
     return StateChange(
-        machine=row.machine,
-        at=seconds(row.at),
-        state=row.state,
-        headline=row.headline,
-        can_serve=row.can_serve,
-        tier=row.tier,
-        cause=row.cause,
-        culprit=row.culprit,
+        machine=machine,
+        at=seconds(at),
+        state=state,
+        headline=headline,
+        can_serve=can_serve,
+        tier=tier,
+        cause=cause,
+        culprit=culprit,
     )
