@@ -362,7 +362,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SqliteHist
 
 
 @pytest.mark.parametrize(
-    ("hours", "resolution"), [(1, 0), (2.5, 60), (4, 60), (24, 120), (30, 120), (7 * 24, 600)]
+    ("hours", "resolution"), [(1, 0), (2.5, 60), (4, 60), (24, 120), (30, 180), (7 * 24, 1200)]
 )
 def test_a_range_is_told_at_the_finest_resolution_a_chart_can_show(
     grown: tuple[SqliteHistory, float], hours: float, resolution: int
@@ -370,7 +370,7 @@ def test_a_range_is_told_at_the_finest_resolution_a_chart_can_show(
     history, now = grown
     series = one(history.series("render-01", now - hours * HOUR, now))
     assert series.resolution_seconds == resolution
-    assert len(series.buckets) <= 1100
+    assert len(series.buckets) <= 730
     at = moments(series)
     step = resolution or 5
     if hours <= 24:
@@ -399,6 +399,24 @@ def test_a_long_range_is_told_in_no_more_points_than_asked_for(
     assert series.resolution_seconds % 600 == 0
     assert 50 < len(series.buckets) <= 100
     assert now - series.buckets[-1].at <= series.resolution_seconds
+
+
+def test_months_are_told_by_hours_that_are_the_mean_of_all_their_points(
+    history: SqliteHistory,
+) -> None:
+    for day in range(85):
+        start = NOON + day * DAY
+        history.append(every(600, start, start + HOUR, used_bytes=2 * GIB))
+        history.append(every(60, start + HOUR, start + HOUR + 540, used_bytes=8 * GIB))
+    now = NOON + 85 * DAY
+    history.roll_up(now)
+    history.prune(now)
+    series = one(history.series("render-01", NOON, now))
+    assert series.resolution_seconds % HOUR == 0
+    assert len(series.buckets) <= 730
+    first = series.buckets[0]
+    assert first.used_bytes == pytest.approx((6 * 2 + 9 * 8) / 15 * GIB, abs=2)
+    assert first.used_max_bytes == 8 * GIB
 
 
 def test_a_young_history_is_told_finely_whatever_the_range(history: SqliteHistory) -> None:

@@ -8,7 +8,7 @@ said everywhere else ("14.0 GiB"): where the others hang below the line, the tie
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -31,15 +31,15 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
     total: list[int | None]
     available: list[float | None]
-    own: list[float | None]
-    free: list[float | None]
     named: dict[Holder, list[float | None]]
     """The largest first."""
-    rest: list[float | None]
+    own: list[float | None] = []
+    free: list[float | None] = []
+    rest: list[float | None] = []
     """Held by all others together."""
-    unknown: list[float | None]
+    unknown: list[float | None] = []
     """Held by nobody knows whom: a generation server may be among them."""
-    reserved: list[float | None]
+    reserved: list[float | None] = []
 
 
 def memory(moments: Sequence[Bucket], holdings: Sequence[Holding], resolution: float) -> Memory:
@@ -47,20 +47,14 @@ def memory(moments: Sequence[Bucket], holdings: Sequence[Holding], resolution: f
     courses = {each.holder: _course(each, moments, resolution) for each in holdings}
     largest = sorted(courses, key=lambda holder: sum(courses[holder]), reverse=True)
     largest = [holder for holder in largest[:NAMED] if any(courses[holder])]
-    layers = [
-        _layers(bucket, {holder: courses[holder][place] for holder in largest})
-        for place, bucket in enumerate(moments)
-    ]
-    return Memory(
+    made = Memory(
         total=[bucket.total_bytes for bucket in moments],
         available=[lowest(bucket) for bucket in moments],
-        own=[each.own for each in layers],
-        free=[each.free for each in layers],
-        named={holder: [each.named.get(holder) or None for each in layers] for holder in largest},
-        rest=[each.rest or None for each in layers],
-        unknown=[each.unknown or None for each in layers],
-        reserved=[each.reserved for each in layers],
+        named={holder: [] for holder in largest},
     )
+    for bucket, *sizes in zip(moments, *(courses[holder] for holder in largest), strict=True):
+        _add(made, bucket, sizes)
+    return made
 
 
 def name_of(holder: Holder) -> str:
@@ -74,42 +68,34 @@ def lowest(bucket: Bucket) -> float | None:
     return bucket.available_bytes if found is None else found
 
 
-class _Layers(msgspec.Struct, frozen=True):
-    own: float | None = None
-    free: float | None = None
-    named: Mapping[Holder, float] = {}
-    rest: float = 0.0
-    unknown: float = 0.0
-    reserved: float | None = None
-
-
-def _layers(bucket: Bucket, named: Mapping[Holder, float]) -> _Layers:
-    total = bucket.total_bytes
-    if total is None or is_gap(bucket):
-        return _Layers()
-    reserved = _reserved(bucket, total)
-    ceiling = total - reserved
-    available = lowest(bucket)
-    if available is None:
-        used = min(ceiling, bucket.used_bytes or 0)
-        return _Layers(free=ceiling - used, unknown=used, reserved=reserved)
-    available = min(available, ceiling)
-    held = ceiling - available
-    told = sum(named.values())
-    # Each stands at its most within a moment, which need not be the same instant.
+def _add(made: Memory, bucket: Bucket, sizes: Sequence[float]) -> None:
+    """One moment more; ``sizes``: what each of those named has, at its most within it."""
+    total, available = bucket.total_bytes, lowest(bucket)
+    own = free = reserved = None
+    held = over = 0.0
+    if total is not None:
+        reserved = _reserved(bucket, total)
+        ceiling = total - reserved
+        if available is None:
+            over = min(ceiling, bucket.used_bytes or 0)
+            free = ceiling - over
+        else:
+            available = min(available, ceiling)
+            held = ceiling - available
+            own = min(bucket.own_bytes or 0, available)
+            free = available - own
+    # Each stands at its most, which need not have been at the same instant.
+    told = sum(sizes)
     shrink = held / told if told > held else 1.0
-    named = {holder: size * shrink for holder, size in named.items()}
-    over = max(0.0, held - sum(named.values()))
-    own = min(bucket.own_bytes or 0, available)
+    for course, size in zip(made.named.values(), sizes, strict=True):
+        course.append(size * shrink or None)
+    over += max(0.0, held - told)
     known = bucket.others_bytes is not None
-    return _Layers(
-        own=own,
-        free=available - own,
-        named=named,
-        rest=over if known else 0,
-        unknown=0 if known else over,
-        reserved=reserved,
-    )
+    made.own.append(own)
+    made.free.append(free)
+    made.rest.append((over if known else 0) or None)
+    made.unknown.append((0 if known else over) or None)
+    made.reserved.append(reserved)
 
 
 def _reserved(bucket: Bucket, total: int) -> float:

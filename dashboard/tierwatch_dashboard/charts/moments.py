@@ -40,4 +40,9 @@ def celsius(bucket: Bucket) -> float | None:
 
 def is_gap(bucket: Bucket) -> bool:
     """Whether nothing was recorded from here on."""
-    return bucket == Bucket(at=bucket.at)
+    return (
+        bucket.total_bytes is None
+        and bucket.used_bytes is None
+        and bucket.utilization_ratio is None
+        and bucket == Bucket(at=bucket.at)
+    )

@@ -88,11 +88,11 @@ class History(Protocol):
         ...
 
     def roll_up(self, now: float) -> None:
-        """Makes the 1 min and 10 min buckets that are due; safe to repeat."""
+        """Makes the buckets of 1 min, 10 min and 1 h that are due; safe to repeat."""
         ...
 
     def prune(self, now: float) -> None:
-        """Removes what is past its keeping: raw 24 h, 1 min 7 days, 10 min 90 days."""
+        """Removes what is past its keeping: raw 24 h, 1 min 7 days, 10 min and 1 h 90 days."""
         ...
 
     def close(self) -> None:

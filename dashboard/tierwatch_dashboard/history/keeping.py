@@ -12,7 +12,6 @@ from sqlalchemy import Connection, delete, func, select, update
 from tierwatch_dashboard.database import upsert
 from tierwatch_dashboard.history.aggregate import COLUMNS, buckets, rows
 from tierwatch_dashboard.history.tables import (
-    BY_TEN_MINUTES,
     GPUS,
     LEVELS,
     MINUTE,
@@ -65,13 +64,13 @@ def roll_up_step(connection: Connection, level: Level, now: int) -> bool:
 def prune_step(connection: Connection, level: Level, now: int) -> bool:
     """Removes the oldest rows of a level that are past their keeping; whether there are more.
 
-    What the next level is not yet made of stays. The horizon is one of whole ten minutes, so that
-    no bucket is left with a part of its source.
+    What the next level is not yet made of stays. The horizon is one of its whole buckets, so that
+    none is left with a part of its source.
     """
     made = marks(connection)
     coarser = LEVELS[LEVELS.index(level) + 1 :]
     horizon = min([now - level.kept, *(made[other.seconds] for other in coarser)])
-    horizon -= horizon % BY_TEN_MINUTES.width
+    horizon -= horizon % (coarser[0] if coarser else level).width
     first = connection.execute(edge(func.min, level, 0, horizon)).scalar_one()
     if first is None:
         return False

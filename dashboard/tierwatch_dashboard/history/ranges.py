@@ -42,7 +42,10 @@ def choose(connection: Connection, asked: Range, max_points: int) -> tuple[Level
         if any(at is not None and at + other.width <= first for other, at in coarser):
             continue
         if level is RAW:
-            if not any(_has_more_points(connection, max_points, asked, gpu) for gpu in asked.gpus):
+            # What comes more seldom than once a minute is told as finely by the minute.
+            if (last - first) // MINUTE <= max_points and not any(
+                _has_more_points(connection, max_points, asked, gpu) for gpu in asked.gpus
+            ):
                 return RAW, 0
         elif (last - first) // level.width + 2 <= _READ_FOR_ONE * max_points:
             return level, _width(level, last - first, max_points)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from tierwatch_dashboard.history import Bucket, GpuPoint
 from tierwatch_dashboard.history.tables import MINUTE
-
-if TYPE_CHECKING:
-    from sqlalchemy import Row
 
 _MILLI = 1_000
 _TENTHS = 10
@@ -53,24 +51,28 @@ def row_of(point: GpuPoint, key: int) -> dict[str, int | None]:
     }
 
 
-def bucket_of(row: Row[Any]) -> Bucket:
-    """A row as ``aggregate`` selects it, as a bucket."""
+def bucket_of(row: Sequence[Any]) -> Bucket:
+    """A row of ``aggregate.COLUMNS`` as a bucket. A chart has thousands: each is unpacked once."""
+    (
+        _gpu, at, _points, total, used, used_max, available, available_min, others,
+        utilization, temperature, temperature_max, power, own, clock, heat, capped,
+    ) = row  # fmt: skip
     return Bucket(
-        at=seconds(row.at),
-        total_bytes=row.total,
-        used_bytes=_real(row.used, 1),
-        used_max_bytes=row.used_max,
-        available_bytes=_real(row.available, 1),
-        available_min_bytes=row.available_min,
-        others_bytes=_real(row.others, 1),
-        utilization_ratio=_real(row.utilization, _PER_TEN_THOUSAND),
-        temperature_celsius=_real(row.temperature, _TENTHS),
-        temperature_max_celsius=_real(row.temperature_max, _TENTHS),
-        power_watts=_real(row.power, _MILLI),
-        own_bytes=None if row.own is None else float(row.own * _MEBIBYTE),
-        clock_hertz=None if row.clock is None else float(row.clock * _MEGAHERTZ),
-        heat_ratio=_real(row.heat, _PERCENT),
-        capped_ratio=_real(row.capped, _PERCENT),
+        at=at / _MILLI,
+        total_bytes=total,
+        used_bytes=None if used is None else float(used),
+        used_max_bytes=used_max,
+        available_bytes=None if available is None else float(available),
+        available_min_bytes=available_min,
+        others_bytes=None if others is None else float(others),
+        utilization_ratio=None if utilization is None else utilization / _PER_TEN_THOUSAND,
+        temperature_celsius=None if temperature is None else temperature / _TENTHS,
+        temperature_max_celsius=None if temperature_max is None else temperature_max / _TENTHS,
+        power_watts=None if power is None else power / _MILLI,
+        own_bytes=None if own is None else float(own * _MEBIBYTE),
+        clock_hertz=None if clock is None else float(clock * _MEGAHERTZ),
+        heat_ratio=None if heat is None else heat / _PERCENT,
+        capped_ratio=None if capped is None else capped / _PERCENT,
     )
 
 
@@ -98,7 +100,3 @@ def _scaled(value: float | None, scale: int) -> int | None:
     if value is None or not math.isfinite(value) or abs(value) >= 2**31 / scale:
         return None
     return round(value * scale)
-
-
-def _real(value: int | None, scale: int) -> float | None:
-    return None if value is None else value / scale

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from operator import itemgetter
 
 from sqlalchemy import Connection, Engine, select
 
@@ -17,7 +18,7 @@ from tierwatch_dashboard.history.ranges import Range, answer, choose
 from tierwatch_dashboard.history.rows import bucket_of, milliseconds, row_of
 from tierwatch_dashboard.history.tables import GPUS, LEVELS, POINTS, Level
 
-MAX_POINTS = 1100
+MAX_POINTS = 730
 """Buckets of one GPU in a series, at most: what a chart of a screen's width can show."""
 
 _PAUSE_SECONDS = 0.01
@@ -68,7 +69,7 @@ class SqliteHistory:
             stop = milliseconds(end) + 1
             asked = Range(gpus=tuple(names), start=milliseconds(start), stop=stop)
             level, width = choose(connection, asked, max_points)
-            found = connection.execute(answer(asked, level, width, marks(connection)))
+            found = connection.execute(answer(asked, level, width, marks(connection))).all()
             made = [
                 Series(
                     machine=machine,
@@ -76,7 +77,7 @@ class SqliteHistory:
                     resolution_seconds=width // 1000,
                     buckets=tuple(bucket_of(row) for row in rows),
                 )
-                for key, rows in groupby(found, key=lambda row: row.gpu)
+                for key, rows in groupby(found, key=itemgetter(0))
             ]
         return tuple(sorted(made, key=lambda series: _position(series.gpu)))
 

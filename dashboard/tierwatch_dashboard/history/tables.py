@@ -90,6 +90,7 @@ def _rolled_up(name: str) -> Table:
 
 POINTS_BY_MINUTE = _rolled_up("points_by_minute")
 POINTS_BY_TEN_MINUTES = _rolled_up("points_by_ten_minutes")
+POINTS_BY_HOUR = _rolled_up("points_by_hour")
 
 ROLL_UPS = Table(
     "roll_ups",
@@ -200,5 +201,6 @@ class Level(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 RAW = Level(table=POINTS, seconds=0, kept=DAY)
 BY_MINUTE = Level(table=POINTS_BY_MINUTE, seconds=60, kept=7 * DAY)
 BY_TEN_MINUTES = Level(table=POINTS_BY_TEN_MINUTES, seconds=600, kept=90 * DAY)
-LEVELS = (RAW, BY_MINUTE, BY_TEN_MINUTES)
+BY_HOUR = Level(table=POINTS_BY_HOUR, seconds=3600, kept=90 * DAY)
+LEVELS = (RAW, BY_MINUTE, BY_TEN_MINUTES, BY_HOUR)
 """Finest first; each is made of the one before it."""
