@@ -187,11 +187,11 @@ def _measure(dashboard: RunningDashboard, engine: MetricEngine, every: float) ->
     with sync_playwright() as playwright:
         browser = launch(playwright)
         fleet = asked_for(browser, dashboard.url, "").first
-        pages = [
-            asked_for(browser, dashboard.url, f"machines/{name(number)}?range=24h").first
-            for number in range(OPENED)
-        ]
+        machine = asked_for(browser, dashboard.url, f"machines/{name(0)}?range=24h").first
         browser.close()
+    pages = [
+        [address.replace(name(0), name(number)) for address in machine] for number in range(OPENED)
+    ]
     _page("fleet page", dashboard.url, [fleet] * VIEWS, 1.0)
     questions = _ranges(engine)
     _page("machine page over 24 h", dashboard.url, [pages[n % OPENED] for n in range(VIEWS)], 0.5)

@@ -36,7 +36,7 @@ class Engine:
     def __init__(self, agents: Agents) -> None:
         self.found: dict[str, Series] = {
             "timestamp(": [({"machine": "a"}, NOW - 2)],
-            "up{": [({"machine": "a"}, 1)],
+            "(up)": [({"machine": "a"}, 1)],
             "snapshot_timestamp_seconds|": [
                 ({"__name__": "tierwatch_snapshot_timestamp_seconds", "machine": "a"}, NOW - 3)
             ],
@@ -140,11 +140,11 @@ def test_a_reading_is_as_old_as_its_samples(engine: Engine) -> None:
 
 
 def test_a_machine_without_series_is_told_from_one_that_is_not_scraped(engine: Engine) -> None:
-    engine.found["up{"].append(({"machine": "b"}, 0))
+    engine.found["(up)"].append(({"machine": "b"}, 0))
     where = engine.url.removeprefix("http://")
     with reading(url=engine.url) as fleet:
         assert fleet.round()["b"].error == f"{where} cannot scrape it"
-        engine.found["up{"].pop()
+        engine.found["(up)"].pop()
         told = fleet.round()["b"]
         assert told.error == f'{where} has no target of it, with the label machine="b"'
         assert not told.source_failed

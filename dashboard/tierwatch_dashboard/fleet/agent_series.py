@@ -9,7 +9,7 @@ from __future__ import annotations
 from tierwatch_dashboard.fleet.from_series import snapshots
 from tierwatch_dashboard.fleet.mapping import Figure, Past, SeriesMapping
 
-_FRESHNESS = 'max by (machine) (timestamp(tierwatch_snapshot_timestamp_seconds{machine!=""}))'
+_FRESHNESS = "max by (machine) (timestamp(tierwatch_snapshot_timestamp_seconds))"
 _IDENTITY = (
     "machine",
     "agent_version",
@@ -29,7 +29,8 @@ _SILENT = "unless on (machine, source) (tierwatch_source_up == 1)"
 
 def _largest(by: tuple[str, ...], *names: str, then: str = "") -> str:
     """The largest of each of these families, by these labels."""
-    series = f'{{__name__=~"{"|".join(names)}",machine!=""}}'
+    # No matcher on machine: VictoriaMetrics would look through every series that has the label.
+    series = names[0] if len(names) == 1 else f'{{__name__=~"{"|".join(names)}"}}'
     return f"max by (__name__, {', '.join(by)}) ({f'{series} {then}' if then else series})"
 
 
@@ -127,7 +128,7 @@ _PAST = (
 MAPPING = SeriesMapping(
     exporter="Tierwatch's agents",
     freshness=_FRESHNESS,
-    targets='max by (machine) (up{machine!=""})',
+    targets="max by (machine) (up)",
     figures=_FIGURES,
     machine=lambda labels: labels.machine,
     snapshots=snapshots,

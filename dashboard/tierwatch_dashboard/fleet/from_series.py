@@ -79,7 +79,7 @@ def snapshots(samples: Iterable[Sample], _moments: Moments) -> dict[str, Machine
     machines: defaultdict[str, _Seen] = defaultdict(_Seen)
     for sample in samples:
         value = sample.value
-        if math.isfinite(value):
+        if sample.labels.machine and math.isfinite(value):
             machines[sample.labels.machine].take(sample.labels, value)
     return {
         id_: _machine(id_, seen)

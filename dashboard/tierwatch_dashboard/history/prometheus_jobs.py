@@ -67,7 +67,7 @@ class CountedJobs:
             found = self._engine.wait(self._engine.instant(query, at))
         except PromqlError as error:
             raise HistoryError(error.args[0]) from error
-        return [sample for sample in found if math.isfinite(sample.value)]
+        return [each for each in found if each.labels.machine and math.isfinite(each.value)]
 
 
 def _span(start: float, end: float) -> str:
@@ -77,4 +77,4 @@ def _span(start: float, end: float) -> str:
 def _rise(family: str, span: str, *labels: str) -> str:
     """By how much a counter rose; of a machine that two servers scrape, either will do."""
     by = ", ".join(("machine", "server", *labels))
-    return f'max by ({by}) (increase({family}{{machine!=""}}[{span}]))'
+    return f"max by ({by}) (increase({family}[{span}]))"
