@@ -5,11 +5,14 @@
   const SHORTEST = 60;
   const LONGEST = 90 * 86400;
   const NARROW = 600;
+  const RETRY = 10;
   const section = document.getElementById("past");
   const charts = document.getElementById("charts");
   const shownWords = section.querySelector(".shown");
   const language = document.documentElement.lang;
-  const moment = new Intl.DateTimeFormat(language, {
+  // As the viewer's own region writes it.
+  const region = navigator.languages.find((each) => each.split("-")[0] === language) || language;
+  const moment = new Intl.DateTimeFormat(region, {
     day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
   });
   const config = { displayModeBar: false, responsive: true, doubleClick: false, locale: language };
@@ -20,7 +23,7 @@
   let tag = null;
   let timer = null;
   let asked = 0;
-  let wait = null;
+  let wait = RETRY;
 
   // Plotly's own names of months and days are English; the browser knows everybody's.
   function speak() {
@@ -199,6 +202,7 @@
 
   function again(after = 0) {
     tag = null;
+    wait = RETRY;
     asked++;
     clearTimeout(timer);
     timer = setTimeout(ask, after);
@@ -227,7 +231,7 @@
   });
   document.addEventListener("tierwatch:theme", () => again());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again());
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && wait) ask(); });
   speak();
   ask();
 })();
