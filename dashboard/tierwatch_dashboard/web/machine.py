@@ -14,6 +14,7 @@ from tierwatch_dashboard.app import services
 from tierwatch_dashboard.charts.spans import RANGES, shown
 from tierwatch_dashboard.web.alert_board import stands
 from tierwatch_dashboard.web.alert_lines import Standing, of_machine
+from tierwatch_dashboard.web.available_then import available_then
 from tierwatch_dashboard.web.finished import finished
 from tierwatch_dashboard.web.making import server_lines
 from tierwatch_dashboard.web.output import by_machine, hour_words
@@ -104,7 +105,10 @@ def _now(view: MachineView) -> Now:
     after = render_template(
         "machine/after.html",
         view=view,
-        finished=[finished(each) for each in services().jobs.recent(SHOWN_JOBS, machine)],
+        finished=[
+            finished(each, available_then(each))
+            for each in services().jobs.recent(SHOWN_JOBS, machine)
+        ],
         alerts=alerts,
     ).strip()
     token = hashlib.sha256((head + html + after).encode()).hexdigest()[:16]
