@@ -43,16 +43,19 @@ from tierwatch_dashboard.reports import Reports
 from tierwatch_dashboard.scheduler import Background, Job
 from tierwatch_dashboard.sources import open_sources
 from tierwatch_dashboard.verdict import Memory
+from tierwatch_dashboard.web.fleet import look
 
 _log = logging.getLogger(__name__)
 
 THREADS = 8
+OPEN_PAGES = 2000
+"""Connections that stay open between two questions; a page beyond them connects each time."""
 STOP_SECONDS = 5.0
 MEMORY_SECONDS = 20.0
 """How often verdict memories are stored: well within the gap that counts as not watching."""
 
-LOOK_SECONDS = 0.1
-"""For how long open pages share one look at the fleet."""
+LOOK_SECONDS = 0.25
+"""How often open pages' look at the fleet is taken anew."""
 
 LAST_HOUR_SECONDS = 10.0
 """How often the last hour's jobs are counted."""
@@ -114,7 +117,7 @@ class Dashboard:
                 now=time.time,
                 trends=self._trends,
                 source=self._fleet.health,
-                look_seconds=LOOK_SECONDS,
+                look_seconds=2 * LOOK_SECONDS,
                 past=Past(engine, self._holdings, self._verdicts),
                 alerts=self._alerting,
                 editor=self._inventory_file,
@@ -213,6 +216,7 @@ class Dashboard:
         everybody_s = (
             Job(name="inventory", every_seconds=2.0, run=self._inventory_file.refresh),
             Job(name="judge", every_seconds=1.0, run=lambda: self._state.judge(time.time())),
+            Job(name="look", every_seconds=LOOK_SECONDS, run=lambda: look(self.app)),
             Job(name="last_hour", every_seconds=counting, run=self._last_hour.refresh),
         )
         shared = (
@@ -293,6 +297,9 @@ def run(config: Config) -> None:
 
 class _Server(wsgi.Server):
     """Cheroot with a bounded number of threads and its complaints in our log."""
+
+    keep_alive_conn_limit = OPEN_PAGES
+    """Each open page keeps its connection."""
 
     def __init__(self, address: tuple[str, int], app: object) -> None:
         super().__init__(  # pyright: ignore[reportUnknownMemberType]  # cheroot's stubs are partial

@@ -256,6 +256,33 @@ def test_each_life_of_an_alert_is_kept_for_itself(kept: Kept) -> None:
     assert [each.alert.recurrences for each in kept.store.history(10)] == [2, 1, 0]
 
 
+def test_what_another_process_wrote_is_seen_within_a_second(kept: Kept) -> None:
+    kept.pass_time(10, [finding()])
+    (alert,) = kept.store.current()
+    other = AlertStore(kept.engine, lambda: kept.now)
+    other.acknowledge(alert.fingerprint, "mia", "")
+    kept.now += 1
+    assert [each.acknowledged_by for each in kept.store.current()] == ["mia"]
+
+
+def test_pages_share_one_look_and_see_their_own_changes_at_once(kept: Kept) -> None:
+    kept.pass_time(10, [finding()])
+    read: list[str] = []
+
+    @event.listens_for(kept.engine, "before_cursor_execute")
+    def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("SELECT"):
+            read.append(statement)
+
+    for _ in range(5):
+        kept.store.current()
+        kept.store.silences()
+        kept.store.windows()
+    assert len(read) == 3
+    kept.store.acknowledge(kept.store.current()[0].fingerprint, "mia", "")
+    assert kept.store.current()[0].acknowledged_by == "mia"
+
+
 def test_words_alone_are_written_every_fifteen_seconds_and_a_calm_fleet_writes_nothing(
     kept: Kept,
 ) -> None:

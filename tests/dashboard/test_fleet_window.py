@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 import pytest
 from flask.testing import FlaskClient
@@ -21,6 +23,7 @@ from tests.dashboard.studio import GIB, NOW, at, many, view, worst_first
 from tierwatch_dashboard.app import create_app
 from tierwatch_dashboard.fleet.trend import Low
 from tierwatch_dashboard.web.board import STEP
+from tierwatch_dashboard.web.fleet import look
 
 
 @pytest.fixture
@@ -214,6 +217,24 @@ def test_looks_are_shared_for_as_long_as_they_are_told(studio: Studio) -> None:
     assert page.ask() == ""
     studio.now.at += 0.5
     assert "91 °C" in page.ask()
+
+
+def test_an_open_page_is_looked_for_in_the_background(studio: Studio) -> None:
+    app = create_app(dataclasses.replace(studio.services(), look_seconds=60.0))
+    page = OpenPage(app.test_client())
+    warm(studio, "render-03", 91.0)
+    assert page.ask() == ""
+    look(app)
+    assert "91 °C" in page.ask()
+
+
+def test_nobody_is_looked_for_who_left(studio: Studio) -> None:
+    app = create_app(dataclasses.replace(studio.services(), look_seconds=60.0))
+    page = OpenPage(app.test_client())
+    warm(studio, "render-03", 91.0)
+    studio.now.at += 30
+    look(app)
+    assert page.ask() == ""
 
 
 def test_the_fleet_that_loses_its_last_machine_is_another_page(studio: Studio) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
@@ -34,7 +35,19 @@ WORDS_SECONDS = 15.0
 """How old the numbers in a stored alert's words may get: a state is stored at once, words are not
 worth a write a second."""
 
+SEEN_SECONDS = 1.0
+"""For how long pages share one look at what another process may have changed meanwhile."""
+
 _GONE = phrase("This alert is over already.")
+
+
+class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What every page asks for, as it was at a moment."""
+
+    at: float
+    alerts: tuple[Alert, ...]
+    silences: tuple[Silence, ...]
+    windows: tuple[Window, ...]
 
 
 class AlertStore:
@@ -46,6 +59,8 @@ class AlertStore:
     def __init__(self, engine: Engine, now: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._now = now
+        self._seen: _Seen | None = None
+        self._writes = 0
 
     @property
     def origin(self) -> Origin | None:
@@ -58,7 +73,7 @@ class AlertStore:
     ) -> Step:
         """Takes one step of the engine and stores all that comes of it, or nothing."""
         now = self._now()
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             rows = connection.execute(select(ALERTS).where(ALERTS.c.live)).all()
             before = {row.fingerprint: (row, _alert(row.document)) for row in rows}
             taken = step(
@@ -85,10 +100,7 @@ class AlertStore:
 
     def current(self) -> tuple[Alert, ...]:
         """Every alert that fires or is about to."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(select(ALERTS.c.document).where(ALERTS.c.live)).all()
-        alerts = (_alert(row.document) for row in rows)
-        return tuple(alert for alert in alerts if alert.state != "resolved")
+        return self._look().alerts
 
     def history(
         self,
@@ -129,7 +141,7 @@ class AlertStore:
 
     def acknowledge(self, fingerprint: str, by: str, note: str) -> None:
         """Says that someone looks after a firing alert; BoardError where it is over."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             live = select(ALERTS).where(ALERTS.c.live, ALERTS.c.fingerprint == fingerprint)
             row = connection.execute(live).one_or_none()
             alert = _alert(row.document) if row else None
@@ -144,8 +156,8 @@ class AlertStore:
 
     def silences(self) -> tuple[Silence, ...]:
         """Those that are not over."""
-        with reading(self._engine) as connection:
-            return _silences(connection, self._now())
+        now = self._now()
+        return tuple(each for each in self._look().silences if each.ends_at > now)
 
     def add_silence(
         self,
@@ -168,14 +180,14 @@ class AlertStore:
             created_by=created_by,
             comment=comment,
         )
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             connection.execute(insert(SILENCES).values(_silence_row(silence)))
         return silence.id
 
     def end_silence(self, id_: str) -> None:
         """Ends a silence now; BoardError where there is none of that id."""
         now = self._now()
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             found = [each for each in _silences(connection, now) if each.id == id_]
             if not found:
                 raise BoardError(say("This silence is over already."))
@@ -185,8 +197,8 @@ class AlertStore:
 
     def windows(self) -> tuple[Window, ...]:
         """Maintenance windows that are open or are to come, and all weekly ones."""
-        with reading(self._engine) as connection:
-            return _windows(connection, self._now())
+        now = self._now()
+        return tuple(each for each in self._look().windows if _is_to_come(each, now))
 
     def add_window(
         self,
@@ -221,25 +233,53 @@ class AlertStore:
             comment=comment,
         )
         row = {"id": window.id, "document": written(window)}
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             connection.execute(insert(WINDOWS).values(row))
         return window.id
 
     def end_window(self, id_: str) -> None:
         """Ends a maintenance window, and every later week of it; BoardError where there is none."""
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             if not connection.execute(delete(WINDOWS).where(WINDOWS.c.id == id_)).rowcount:
                 raise BoardError(say("This maintenance is over already."))
 
     def prune(self, now: float) -> None:
         """Removes alerts and silences that were over 90 days ago, and windows that are over."""
         horizon = milliseconds(now - KEPT_SECONDS)
-        with writing(self._engine) as connection:
+        with self._writing() as connection:
             over = ~ALERTS.c.live & (ALERTS.c.saved_at < horizon)
             connection.execute(delete(ALERTS).where(over))
             connection.execute(delete(SILENCES).where(SILENCES.c.ends_at < horizon))
             kept = [window.id for window in _windows(connection, now)]
             connection.execute(delete(WINDOWS).where(WINDOWS.c.id.not_in(kept)))
+
+    def _look(self) -> _Seen:
+        seen, now = self._seen, self._now()
+        if seen is not None and 0 <= now - seen.at < SEEN_SECONDS:
+            return seen
+        writes = self._writes
+        with reading(self._engine) as connection:
+            documents = connection.execute(select(ALERTS.c.document).where(ALERTS.c.live)).scalars()
+            alerts = tuple(map(_alert, documents))
+            seen = _Seen(
+                at=now,
+                alerts=tuple(alert for alert in alerts if alert.state != "resolved"),
+                silences=_silences(connection, now),
+                windows=_windows(connection, now),
+            )
+        if writes == self._writes:
+            self._seen = seen
+        return seen
+
+    @contextmanager
+    def _writing(self) -> Generator[Connection]:
+        """A transaction after which whoever looks sees what it wrote."""
+        try:
+            with writing(self._engine) as connection:
+                yield connection
+        finally:
+            self._writes += 1
+            self._seen = None
 
 
 def _let_go(connection: Connection, key: int, alert: Alert) -> None:
@@ -292,7 +332,12 @@ def _silences(connection: Connection, now: float) -> tuple[Silence, ...]:
 
 def _windows(connection: Connection, now: float) -> tuple[Window, ...]:
     kept = _decoded(connection.execute(select(WINDOWS.c.document)).scalars(), Window)
-    return tuple(window for window in kept if window.weekly or window.ends_at > now)
+    return tuple(window for window in kept if _is_to_come(window, now))
+
+
+def _is_to_come(window: Window, now: float) -> bool:
+    """Or goes on."""
+    return window.weekly or window.ends_at > now
 
 
 _T = TypeVar("_T", Silence, Window)

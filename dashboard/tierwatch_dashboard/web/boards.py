@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tierwatch_dashboard.app import Services
 
 _KEPT = 32
+_WATCHED_SECONDS = 10.0
+"""How long after its last question a page counts as open."""
 
 
 class Boards:
@@ -40,6 +42,13 @@ class Boards:
         self._store = RowStore(services, render)
         self._boards: OrderedDict[tuple[Asked, str], Board] = OrderedDict()
         self._lock = threading.Lock()
+        self._asked_at = float("-inf")
+
+    def look(self) -> None:
+        """Takes in what became of the fleet while a page is open, so that none waits for it."""
+        if self._services.now() - self._asked_at < _WATCHED_SECONDS:
+            with self._lock:
+                self._store.look(0.0)
 
     def found(self, asked: Asked, shown: int) -> tuple[Found, Dated]:
         """A view's window, and how the studio stands."""
@@ -54,11 +63,12 @@ class Boards:
     def options(self) -> Options:
         """What of this fleet a view may ask for."""
         with self._lock:
-            self._store.look()
+            self._store.look(self._services.look_seconds)
             return options(self._store.machines, self._services.inventory_file.current.tiers)
 
     def _look_at(self, asked: Asked) -> Board:
-        self._store.look()
+        self._asked_at = self._services.now()
+        self._store.look(self._services.look_seconds)
         key = (asked, self._language())
         board = self._boards.get(key)
         if board is None:

@@ -46,6 +46,11 @@ def _set_up(state: BlueprintSetupState) -> None:
         )
 
 
+def look(app: Flask) -> None:
+    """Takes in what became of the fleet for the pages that are open; for the background."""
+    cast(Boards, app.extensions[_EXTENSION]).look()
+
+
 def _boards() -> Boards:
     return cast(Boards, current_app.extensions[_EXTENSION])
 

@@ -101,10 +101,10 @@ class RowStore:
             standing=standing((), (), Made()), standing_at=0, faults=Faults(), faults_at=0
         )
 
-    def look(self) -> None:
-        """Takes in what became of the fleet, unless that was done a moment ago."""
+    def look(self, age: float) -> None:
+        """Takes in what became of the fleet, unless the last look is younger than ``age``."""
         now = self._services.now()
-        if 0 <= now - self._looked_at < self._services.look_seconds:
+        if 0 <= now - self._looked_at < age:
             return
         self._looked_at = now
         source = self._services.inventory_file
