@@ -463,7 +463,7 @@ def test_a_long_error_is_cut_between_words_and_stands_whole_behind_it(
     finish(store, kept(1, outcome="error", error=error).job)
     text = client.get("/jobs").text
     words = words_of(text)
-    assert "did not expect, the sampler met something … All of it" in words
+    assert "did not expect, the sampler met something … The whole error" in words
     assert f"<p>{error}</p>" in text
 
 

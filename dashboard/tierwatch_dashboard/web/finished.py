@@ -65,7 +65,7 @@ def shortened(words: str) -> str:
         return words
     cut = words[:LONGEST_ERROR]
     whole, space, _ = cut.rpartition(" ")
-    return f"{(whole if space and len(whole) > LONGEST_ERROR // 2 else cut).rstrip(' ,;:.')} …"
+    return f"{(whole if space and len(whole) > LONGEST_ERROR // 2 else cut).rstrip(' ,;:.')}\u00a0…"
 
 
 def _why(job: JobRecord, available: float | None) -> str | None:
