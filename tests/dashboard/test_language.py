@@ -23,6 +23,8 @@ from tierwatch_dashboard.alerts.store import AlertStore
 from tierwatch_dashboard.app import create_app
 from tierwatch_dashboard.catalogues import catalogue
 from tierwatch_dashboard.database import open_database
+from tierwatch_dashboard.fleet import Reading
+from tierwatch_dashboard.fleet.shared import SharedReadings
 from tierwatch_dashboard.web.language import speak_from
 
 JAPANESE = catalogue("ja")
@@ -220,6 +222,22 @@ def test_an_alert_that_was_kept_before_it_had_words_is_read(tmp_path: Path) -> N
     (kept,) = store.current()
     assert kept == old
     assert translated(kept.summary, JAPANESE) == "a is down"
+    engine.dispose()
+
+
+def test_what_another_dashboard_hears_is_words_here_as_well(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{(tmp_path / 'shared.db').as_posix()}")
+    view = next(each for each in sentences.views() if each.machine.id == "stall-vram")
+    error = say("connection refused: is the agent running on {where}?", where="a")
+    one, other = SharedReadings(engine), SharedReadings(engine)
+    one.take(Reading(machine="a", at=NOW, snapshot=view.snapshot, error=error))
+    one.write(["a"])
+    heard: list[Reading] = []
+    other.read(heard.append)
+    (told,) = heard
+    assert (told.error, told.snapshot) == (error, view.snapshot)
+    assert told.error is not None
+    assert translated(told.error, JAPANESE) == translated(error, JAPANESE) != error
     engine.dispose()
 
 

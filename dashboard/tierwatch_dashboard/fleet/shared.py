@@ -27,9 +27,10 @@ from sqlalchemy import (
     select,
 )
 
-from tierwatch_agent.words import english
+from tierwatch_agent.words import Packed, english, packed, unpack
 from tierwatch_dashboard.database import reading, upsert, writing
 from tierwatch_dashboard.fleet import Reading
+from tierwatch_dashboard.fleet.understood import understood
 from tierwatch_dashboard.history.tables import METADATA
 
 SHARED_EVERY_SECONDS = 1.0
@@ -46,7 +47,15 @@ SHARED_READINGS = Table(
 
 _log = logging.getLogger(__name__)
 _encoder = msgspec.msgpack.Encoder(enc_hook=english)
-_decoder = msgspec.msgpack.Decoder(Reading)
+
+
+class _Told(msgspec.Struct):
+    reading: Reading
+    error: Packed | None = None
+    """The reading's error as words, so that it can be said in another language there too."""
+
+
+_decoder = msgspec.msgpack.Decoder(_Told)
 
 
 class SharedReadings:
@@ -99,10 +108,21 @@ class SharedReadings:
         for row in found:
             self._seen = row.number
             try:
-                deliver(_decoder.decode(zlib.decompress(row.document)))
-            except (msgspec.DecodeError, zlib.error):
+                told = _unpacked(row.document)
+            except (msgspec.DecodeError, zlib.error, ValueError):
                 _log.exception("a reading that another dashboard shares is not understood")
+            else:
+                deliver(told)
 
 
 def _packed(told: Reading) -> bytes:
-    return zlib.compress(_encoder.encode(told), 1)
+    error = None if told.error is None else packed(told.error)
+    return zlib.compress(_encoder.encode(_Told(told, error)), 1)
+
+
+def _unpacked(document: bytes) -> Reading:
+    told = _decoder.decode(zlib.decompress(document))
+    found = told.reading
+    snapshot = None if found.snapshot is None else understood(found.snapshot)
+    error = found.error if told.error is None else unpack(told.error)
+    return msgspec.structs.replace(found, snapshot=snapshot, error=error)
