@@ -57,6 +57,9 @@ def main() -> None:
 
 def _measure(dashboard: RunningDashboard, viewers: int, seconds: float) -> None:
     url, process = dashboard.url, psutil.Process(dashboard.process.pid)
+    print(
+        f"{psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}: take it on a calm machine"
+    )
     print(f"\n{'':44}{'median':>10}{'p95':>10}{'goal':>10}")
     with sync_playwright() as playwright:
         browser = launch(playwright)

@@ -17,9 +17,8 @@ from sqlalchemy import Engine, Table, text
 from tests.bench.big_fleet.machines import RESERVED_BYTES, STEPS, TOTAL_BYTES, job_seconds, name
 from tierwatch_dashboard.database import open_database, writing
 from tierwatch_dashboard.history.tables import (
-    BY_MINUTE,
-    BY_TEN_MINUTES,
     DAY,
+    LEVELS,
     METADATA,
     MINUTE,
     POINTS,
@@ -33,6 +32,8 @@ EVERY = 5_000
 """Milliseconds between two points of a GPU."""
 HOLDING_CHANGES = 5 * MINUTE
 HOUR = 60 * MINUTE
+KEPT = LEVELS[-1].kept
+"""For how long everything about the opened machine goes back."""
 GIB, MIB = 2**30, 2**20
 
 _WAVE = "abs((({at}) / 1000 + g.id * 137) % 3600 - 1800) / 1800.0"
@@ -82,18 +83,14 @@ def _fill(engine: Engine, machines: int, span: int, now: int) -> int:
             rows += connection.execute(text("SELECT changes()")).scalar_one()
     all_gpus = f"SELECT id FROM gpus WHERE id <= {machines * GPUS_EACH}"
     opened = f"SELECT id FROM gpus WHERE machine = '{OPENED}'"
-    for level, whose, since in (
-        (BY_MINUTE, all_gpus, start),
-        (BY_TEN_MINUTES, all_gpus, start),
-        (BY_MINUTE, opened, now - BY_MINUTE.kept),
-        (BY_TEN_MINUTES, opened, now - BY_TEN_MINUTES.kept),
-    ):
-        rows += _roll_up(engine, level, whose, since, now)
+    for level in LEVELS[1:]:
+        rows += _roll_up(engine, level, all_gpus, start, now)
+        rows += _roll_up(engine, level, opened, now - level.kept, now)
     rows += _holdings(engine, all_gpus, start, now)
-    rows += _holdings(engine, opened, now - BY_TEN_MINUTES.kept, start)
+    rows += _holdings(engine, opened, now - KEPT, start)
     rows += _states(engine, start, now)
     rows += _jobs(engine, range(machines), start, now)
-    return rows + _jobs(engine, range(1), now - BY_TEN_MINUTES.kept, start)
+    return rows + _jobs(engine, range(1), now - KEPT, start)
 
 
 def _points_sql() -> str:
@@ -198,7 +195,7 @@ def _states(engine: Engine, start: int, now: int) -> int:
                 ON CONFLICT DO NOTHING
             """),
             {
-                "begin": (now - BY_TEN_MINUTES.kept) // HOUR // 4 * 4 * HOUR,
+                "begin": (now - KEPT) // HOUR // 4 * 4 * HOUR,
                 "start": start,
                 "now": now,
                 "opened": OPENED,
