@@ -1,7 +1,9 @@
 """The embedded way to get snapshots: asks every machine's agent over HTTP, round by round.
 
 Everything runs in one asyncio loop in a thread of its own. A machine that does not answer costs one
-of the slots until its timeout, and nobody else's turn.
+of the slots until its timeout, and nobody else's turn. Machines are asked in beats, a tenth of a
+round's together: what a processor has at hand for one answer serves the next, which is more than
+half of what an answer costs that comes alone.
 """
 
 from __future__ import annotations
@@ -26,14 +28,18 @@ CONNECT_SECONDS = 2.0
 TOTAL_SECONDS = 4.0
 SLOTS = 512
 """Polls under way at once: 500 dead machines of 2,000 keep some 200 of them busy."""
+BEATS = 10
+"""Times in a round at which machines are asked."""
+_AT_ONCE = 2
+"""Beats over which those are spread that were never heard."""
 _NAME_LOOKUPS = 32
 """The system's name lookup blocks a thread each, for long where the name server is away."""
 _STOP_SECONDS = 2.0
 
 
-def turn(machine_id: str, spread: float) -> float:
-    """Seconds into a round at which a machine is asked: always the same, even over a fleet."""
-    return spread * zlib.crc32(machine_id.encode()) / 2**32
+def turn(machine_id: str, beats: int = BEATS) -> int:
+    """The beat of a round at which a machine is asked: always the same, even over a fleet."""
+    return beats * zlib.crc32(machine_id.encode()) >> 32
 
 
 class PollingFleet:
@@ -126,19 +132,27 @@ class PollingFleet:
             return
         gone = self._last.keys() - {machine.id for machine in machines}
         self._last = {id_: last for id_, last in self._last.items() if id_ not in gone}
+        beats: dict[int, list[Machine]] = {}
         for machine in machines:
+            # Whoever starts the dashboard or adds a machine shall see it at once.
+            beat = turn(machine.id) if machine.id in self._last else turn(machine.id, _AT_ONCE)
+            beats.setdefault(beat, []).append(machine)
+        for beat, asked in beats.items():
+            self._loop.call_later(beat * self._interval / BEATS, self._begin_beat, asked)
+
+    def _begin_beat(self, machines: Iterable[Machine]) -> None:
+        if self._stopping.is_set():
+            return
+        for machine in machines:
+            if machine.id in self._under_way:
+                self._skipped += 1
+                continue
+            self._under_way.add(machine.id)
             task = self._loop.create_task(self._poll(machine))
             self._tasks.add(task)
             task.add_done_callback(self._finished)
 
     async def _poll(self, machine: Machine) -> None:
-        # Whoever starts the dashboard or adds a machine shall see it at once.
-        spread = self._interval if machine.id in self._last else min(1.0, self._interval)
-        await asyncio.sleep(turn(machine.id, spread))
-        if machine.id in self._under_way:
-            self._skipped += 1
-            return
-        self._under_way.add(machine.id)
         try:
             async with self._free_slots:
                 reading = await self._ask(machine)
