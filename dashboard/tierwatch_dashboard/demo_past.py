@@ -19,6 +19,7 @@ from tierwatch_agent.words import say
 from tierwatch_dashboard.causes import Cause
 from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.database import open_database, writing
+from tierwatch_dashboard.demo_recent import RECENT_SECONDS, write_recent
 from tierwatch_dashboard.demo_studio import SimulatedMachine
 from tierwatch_dashboard.gpu_verdict import State
 from tierwatch_dashboard.history import GpuPoint
@@ -74,11 +75,13 @@ def write_past(database: str, machines: Sequence[SimulatedMachine], now: float) 
     engine = open_database(database)
     history, verdicts, jobs = SqliteHistory(engine), VerdictStore(engine), JobStore(engine)
     start = now - DAYS * DAY
+    until = now - RECENT_SECONDS
     for machine in machines:
-        troubles = tuple(_troubles(machine.id, start, now))
+        troubles = tuple(_troubles(machine.id, start, until))
         verdicts.append_changes(tuple(_changes(machine, troubles, start)))
-        jobs.append(tuple(_jobs(machine, troubles, start, now)))
-        history.append(tuple(_points(machine, troubles, start, now)))
+        jobs.append(tuple(_jobs(machine, troubles, start, until)))
+        history.append(tuple(_points(machine, troubles, start, until)))
+        write_recent(engine, machine, now)
     history.roll_up(now)
     history.prune(now)
     watched = ((start, now - _UNWATCHED[0]), (now - _UNWATCHED[1], now))

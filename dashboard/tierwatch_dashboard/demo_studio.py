@@ -80,7 +80,7 @@ MACHINES = (
     SimulatedMachine(
         id="render-01",
         tier="mass",
-        tags=("room:north",),
+        tags=("room:north", "project:aurora"),
         cards=(_card("RTX 4090", 24564, _comfyui(17800, idle_mib=11200), watts=450),),
         servers=(
             _makes("sdxl_base_1.0", 1024, 1024, seconds=40, queue=3, vram_mib=17800, gpu="SIM-0"),
@@ -89,7 +89,7 @@ MACHINES = (
     SimulatedMachine(
         id="render-02",
         tier="mass",
-        tags=("room:north",),
+        tags=("room:north", "project:aurora"),
         cards=(_card("RTX 4080 SUPER", 16376, _comfyui(4900, idle_mib=4900), _DESKTOP, _GAME),),
         servers=(
             _makes("sdxl_base_1.0", 832, 1216, seconds=40, queue=12, vram_mib=4900, gpu="SIM-0"),
@@ -98,7 +98,7 @@ MACHINES = (
     SimulatedMachine(
         id="render-03",
         tier="mass",
-        tags=("room:north",),
+        tags=("room:north", "project:aurora"),
         cards=(_card("RTX 4060 Ti", 16380, _comfyui(13100, idle_mib=6900, pause=4), watts=165),),
         servers=(
             _makes(
@@ -119,7 +119,7 @@ MACHINES = (
     SimulatedMachine(
         id="render-04",
         tier="mass",
-        tags=("room:south",),
+        tags=("room:south", "project:kite"),
         cards=(
             _card(
                 "RTX 5080",
@@ -137,7 +137,7 @@ MACHINES = (
         id="render-05",
         tier="mass",
         gpu_tiers={"1": "production"},
-        tags=("room:south",),
+        tags=("room:south", "project:aurora"),
         cards=(
             _card("RTX 5090", 32607, _comfyui(26800, idle_mib=14200, busy=70), watts=575),
             _card("RTX 5090", 32607, _comfyui(9800, idle_mib=8000, busy=12), watts=575),
@@ -150,7 +150,7 @@ MACHINES = (
     SimulatedMachine(
         id="render-06",
         tier="production",
-        tags=("room:south",),
+        tags=("room:south", "project:kite"),
         cards=(_card("RTX 4070", 12282, _comfyui(10100, idle_mib=6400, busy=22), watts=200),),
         servers=(
             _makes(
@@ -168,7 +168,7 @@ MACHINES = (
     SimulatedMachine(
         id="render-07",
         tier="production",
-        tags=("room:south",),
+        tags=("room:south", "project:kite"),
         cards=(
             _card(
                 "RTX 3060",
@@ -185,7 +185,7 @@ MACHINES = (
     SimulatedMachine(
         id="render-08",
         tier="production",
-        tags=("room:attic",),
+        tags=("room:attic", "project:kite"),
         cards=(_card("GTX 1080 Ti", 11264, _comfyui(6100, idle_mib=4300), watts=250),),
         servers=(
             _makes("sd15_inpainting", 768, 768, seconds=40, batch=2, vram_mib=6100, gpu="SIM-0"),
@@ -194,7 +194,7 @@ MACHINES = (
     SimulatedMachine(
         id="render-09",
         tier="mass",
-        tags=("room:attic",),
+        tags=("room:attic", "project:kite"),
         cards=(
             _card(
                 "RTX 4070 Ti SUPER",
@@ -220,7 +220,7 @@ MACHINES = (
     SimulatedMachine(
         id="render-10",
         tier="mass",
-        tags=("room:attic",),
+        tags=("room:attic", "project:aurora"),
         cards=(_card("RTX 3090", 24576, _comfyui(15100, idle_mib=9000), watts=350),),
         dies_after_seconds=35,
         servers=(_makes("sdxl_base_1.0", 1024, 1024, seconds=40, vram_mib=15100, gpu="SIM-0"),),
@@ -254,7 +254,21 @@ MACHINES = (
     SimulatedMachine(
         id="render-11",
         tier="mass",
-        tags=("room:south",),
+        tags=("room:south", "project:aurora"),
         cards=(_card("RTX A4000", 16376, watts=140, lost_after_seconds=50),),
+    ),
+    SimulatedMachine(
+        id="farm-01",
+        tier="mass",
+        gpu_tiers={"6": "production", "7": "production"},
+        tags=("room:attic", "project:aurora"),
+        cards=tuple(
+            _card("L40S", 46068, _comfyui(27000 - 900 * number, idle_mib=12000), watts=350)
+            for number in range(8)
+        ),
+        servers=tuple(
+            _makes("flux1-dev", 1536, 1024, seconds=40, number=number, gpu=f"SIM-{number}")
+            for number in range(8)
+        ),
     ),
 )

@@ -381,7 +381,7 @@ def test_a_machine_s_page_bears_its_own_alerts(client: FlaskClient, store: Alert
     assert "was not heard for 19 min" not in words_of(page)
     assert f'href="/alerts#a-{below().fingerprint}"' in page
     assert 'href="/alerts/history?machine=render-03"' in page
-    assert "Alerts none, past ones" in read(client, "/machines/render-01")
+    assert "Alerts none · past ones" in read(client, "/machines/render-01")
 
 
 def test_every_page_bears_the_count_in_its_title_and_beside_its_link(
