@@ -8,8 +8,9 @@ from datetime import timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event, insert
+from sqlalchemy import Engine, event, insert, update
 
+from tests.postgres import RunningPostgres
 from tierwatch_agent.snapshot import JobRecord
 from tierwatch_dashboard.causes import Cause
 from tierwatch_dashboard.changes import StateChange
@@ -19,7 +20,7 @@ from tierwatch_dashboard.history import GpuPoint
 from tierwatch_dashboard.history.energy import EnergyLog
 from tierwatch_dashboard.history.jobs import FinishedJob, JobStore
 from tierwatch_dashboard.history.sqlite import SqliteHistory
-from tierwatch_dashboard.history.tables import WATCHES
+from tierwatch_dashboard.history.tables import GPUS, POINTS_BY_TEN_MINUTES, ROLL_UPS, WATCHES
 from tierwatch_dashboard.history.verdicts import VerdictStore
 from tierwatch_dashboard.history.watches import WatchStore
 from tierwatch_dashboard.reports import Reports
@@ -58,6 +59,18 @@ class Kept:
         at = MONDAY + hour * HOUR
         told = StateChange(machine="a", at=at, state=state, headline="", tier=tier, cause=cause)
         self.verdicts.append_changes([told])
+
+    def drew(self, watts: int, hours: int) -> None:
+        """What is rolled up of its one GPU, from Monday on."""
+        begin = round(MONDAY * 1000)
+        rows = [
+            {"gpu": 1, "at": begin + place * 600_000, "points": 120, "power": watts * 1000}
+            for place in range(hours * 6)
+        ]
+        with writing(self.engine) as connection:
+            connection.execute(insert(GPUS), {"id": 1, "machine": "a", "gpu": "0"})
+            connection.execute(insert(POINTS_BY_TEN_MINUTES), rows)
+            connection.execute(update(ROLL_UPS).values(until=round(self.now * 1000)))
 
     def finishes(self, hour: float, images: int = 1) -> None:
         job = JobRecord(
@@ -163,3 +176,25 @@ def test_a_week_to_come_is_empty(kept: Kept) -> None:
     kept.becomes(0, "ok")
     found = kept.reports.week(WEEK.after.after)
     assert (found.tiers, found.end - found.start) == ((), 0)
+
+
+@pytest.mark.slow
+def test_postgresql_gives_the_same_week(kept: Kept) -> None:
+    with RunningPostgres() as postgres:
+        engine = open_database(postgres.url("reports"))
+        other = Kept(engine)
+        for each in (kept, other):
+            each.becomes(-5, "ok")
+            each.becomes(40, "below", cause="others")
+            each.becomes(50, "ok")
+            each.becomes(100, "ok", tier="light")
+            each.finishes(1, 3)
+            each.finishes(101, 4)
+            each.drew(watts=100, hours=90)
+        found = other.reports.week(WEEK)
+        engine.dispose()
+    assert found == kept.reports.week(WEEK)
+    assert [(tier.tier, tier.images, tier.joules) for tier in found.tiers] == [
+        ("light", 4, None),
+        ("mass", 3, 9000 * HOUR),
+    ]

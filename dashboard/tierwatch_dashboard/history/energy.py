@@ -57,8 +57,8 @@ class EnergyLog:
             found[row.machine] = Energy(
                 machine=row.machine,
                 gpus=max(known.gpus, row.gpus),
-                joules=known.joules + (row.power or 0) * width / _MILLIWATTS,
-                power_seconds=known.power_seconds + row.known * width,
+                joules=known.joules + float(row.power or 0) * width / _MILLIWATTS,
+                power_seconds=known.power_seconds + float(row.known) * width,
             )
         return tuple(found.values())
 

@@ -190,9 +190,10 @@ class JobStore:
                 machine=machine,
                 gpu=gpu,
                 jobs={row.outcome: row.jobs for row in rows},
-                images=sum(row.images for row in rows),
-                pixels=sum(row.pixels for row in rows),
-                busy_seconds=seconds(sum(row.duration for row in rows)),
+                # PostgreSQL adds integers up to decimals.
+                images=int(sum(row.images for row in rows)),
+                pixels=int(sum(row.pixels for row in rows)),
+                busy_seconds=seconds(int(sum(row.duration for row in rows))),
             )
             for (machine, gpu), rows in by_gpu.items()
         )
