@@ -14,7 +14,7 @@ from msgspec.structs import replace
 import tierwatch_dashboard
 from tests.dashboard.doubles import History, Past, Studio
 from tests.dashboard.studio import GIB, NOW, TIERS
-from tierwatch_agent.snapshot import Outcome, RunningJob, ServerSample
+from tierwatch_agent.snapshot import JobRecord, Outcome, RunningJob, ServerSample
 from tierwatch_dashboard.alerts import Alert
 from tierwatch_dashboard.app import create_app
 from tierwatch_dashboard.changes import StateChange
@@ -533,6 +533,30 @@ def test_a_job_that_runs_now_is_among_them(studio: Studio, client: FlaskClient) 
     snapshot = replace(known.snapshot, servers=(server,))
     studio.fleet.change(replace(known, snapshot=snapshot))
     assert "flux1-dev: running" in client.get(ADDRESS).text
+
+
+def test_a_running_job_is_where_its_server_s_last_one_was(
+    studio: Studio, client: FlaskClient
+) -> None:
+    known = studio.fleet.view("render-05")
+    assert known
+    assert known.snapshot
+    running = RunningJob(id="x", started_at=NOW - 20)
+    server = ServerSample(id="comfyui-8188", kind="comfyui", jobs=(running,))
+    last = JobRecord(
+        id="y",
+        server="comfyui-8188",
+        outcome="success",
+        ended_at=NOW - 30,
+        gpu=known.snapshot.gpus[1].uuid,
+    )
+    snapshot = replace(known.snapshot, servers=(server,), jobs=(last,))
+    studio.fleet.change(replace(known, snapshot=snapshot))
+    studio.past.spans = ()
+    answer = client.get("/api/v1/machines/render-05/charts").json
+    assert answer
+    titles = [each["text"] for each in answer["timeline"]["layout"]["annotations"]]
+    assert titles == ["Verdict", "Jobs on GPU 0", "Jobs on GPU 1"]
 
 
 def test_figures_speak_the_viewer_s_language(client: FlaskClient) -> None:

@@ -124,7 +124,24 @@ def line(
 
 def level(height: float, axis: str, words: str, theme: Theme) -> tuple[Figure, Figure]:
     """A dashed line across a pane, and its name, which stands right below it."""
-    shape: Figure = {
+    # On paper of its own, since it stands over whatever is drawn there.
+    name = {"yref": axis, "yanchor": "top", "yshift": -2, "bgcolor": faint(theme.paper, 0.85)}
+    return dashes(height, axis, theme), text(words, height, theme.warm) | name
+
+
+def beside(title: Figure, words: str, theme: Theme) -> Figure:
+    """Words at the right end of the line of a pane's title, where the pane has no room for them."""
+    return title | {
+        "text": words,
+        "x": 1,
+        "xanchor": "right",
+        "font": {"color": theme.warm, "size": 12},
+    }
+
+
+def dashes(height: float, axis: str, theme: Theme) -> Figure:
+    """A dashed line across a pane."""
+    return {
         "type": "line",
         "xref": "paper",
         "x0": 0,
@@ -134,9 +151,6 @@ def level(height: float, axis: str, words: str, theme: Theme) -> tuple[Figure, F
         "y1": height,
         "line": {"color": theme.warm, "width": 1.5, "dash": "4px,3px"},
     }
-    # On paper of its own, since it stands over whatever is drawn there.
-    name = {"yref": axis, "yanchor": "top", "yshift": -2, "bgcolor": faint(theme.paper, 0.85)}
-    return shape, text(words, height, theme.warm) | name
 
 
 def text(words: str, y: float, colour: str) -> Figure:

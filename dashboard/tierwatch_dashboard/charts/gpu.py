@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import msgspec
 
@@ -10,7 +11,17 @@ from tierwatch_agent.tiers import Tier
 from tierwatch_agent.wording import GIBIBYTE, floor, gib
 from tierwatch_agent.words import say
 from tierwatch_dashboard.charts.account import Account, account
-from tierwatch_dashboard.charts.drawing import Figure, Look, Pane, Sign, layout, level, line
+from tierwatch_dashboard.charts.drawing import (
+    Figure,
+    Look,
+    Pane,
+    Sign,
+    beside,
+    dashes,
+    layout,
+    level,
+    line,
+)
 from tierwatch_dashboard.charts.drawing import milliseconds as ms
 from tierwatch_dashboard.charts.memory import REST, UNKNOWN, Memory, memory, name_of
 from tierwatch_dashboard.charts.moments import celsius, moments, step_of
@@ -58,6 +69,7 @@ def gpu_chart(
     panes = _panes(held, lines, floor_gib)
     data = _memory_lines(at, held, floor_gib, look)
     made = layout(panes, span, look)
+    titles = dict(zip(panes, cast("list[Figure]", made["annotations"]), strict=True))
     levels = (
         [level(floor_gib, "y", look.spoken(floor(tier)), look.theme)] if tier and floor_gib else []
     )
@@ -68,9 +80,14 @@ def gpu_chart(
         data.append(line(at, values, look.spoken(figure.name), figure.unit, axis, line=thin))
         if figure is _TEMPERATURE and slowdown_celsius:
             words = say("slows down at {celsius} °C", celsius=f"{slowdown_celsius:.0f}")
-            levels.append(level(slowdown_celsius, axis, look.spoken(words), look.theme))
-    _put(made, levels)
-    made |= {"hovermode": "x unified", "hoversubplots": "axis"}
+            name = beside(titles[axis], look.spoken(words), look.theme)
+            levels.append((dashes(slowdown_celsius, axis, look.theme), name))
+    made |= {
+        "hovermode": "x unified",
+        "hoversubplots": "axis",
+        "shapes": [shape for shape, _ in levels],
+        "annotations": [*titles.values(), *(name for _, name in levels)],
+    }
     return GpuChart(
         gpu=series.gpu,
         empty=not found,
@@ -255,12 +272,6 @@ def _shading(
         hoverinfo="skip",
         hovertemplate=None,
     )
-
-
-def _put(made: Figure, levels: Sequence[tuple[Figure, Figure]]) -> None:
-    annotations = made["annotations"]
-    made["shapes"] = [shape for shape, _ in levels]
-    made["annotations"] = [*annotations, *(words for _, words in levels)]  # type: ignore[misc]
 
 
 def _legend(held: Memory, found: Sequence[Bucket], look: Look) -> list[Sign]:

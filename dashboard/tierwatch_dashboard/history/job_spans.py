@@ -68,7 +68,7 @@ def job_spans(
             func.avg(c.duration).label("duration"),
         ]
         together: Select[Any] = select(*columns).where(*within)
-        together = together.group_by(part, c.outcome, c.gpu).order_by(part)
+        together = together.group_by(part, c.outcome, c.gpu).order_by(func.max(c.ended_at))
         return tuple(map(_several, connection.execute(together)))
 
 

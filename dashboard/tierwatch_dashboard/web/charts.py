@@ -9,7 +9,7 @@ import msgspec
 from flask import Blueprint, abort, request
 from werkzeug.wrappers import Response
 
-from tierwatch_agent.snapshot import GpuSample
+from tierwatch_agent.snapshot import GpuSample, MachineSnapshot, ServerSample
 from tierwatch_agent.tiers import Tier
 from tierwatch_dashboard.alerts import Alert
 from tierwatch_dashboard.app import services
@@ -154,7 +154,7 @@ def _running(view: MachineView) -> list[RunningSpan]:
     return [
         RunningSpan(
             start=job.started_at,
-            gpu=server.gpus[0] if server.gpus else None,
+            gpu=_gpu_of(server, view.snapshot),
             model=job.model,
             width=job.width,
             height=job.height,
@@ -163,6 +163,14 @@ def _running(view: MachineView) -> list[RunningSpan]:
         for job in server.jobs
         if job.started_at is not None
     ]
+
+
+def _gpu_of(server: ServerSample, snapshot: MachineSnapshot) -> str | None:
+    """Where a server runs its jobs: as it tells, else where its last one ran."""
+    if server.gpus:
+        return server.gpus[0]
+    last = (job.gpu for job in reversed(snapshot.jobs) if job.server == server.id)
+    return next(last, None)
 
 
 def _gpus(view: MachineView) -> Sequence[GpuSample]:
