@@ -28,7 +28,7 @@ def found(
     assigned: Machine | None = None,
     settings: AlertSettings | None = None,
     seconds: float = 0,
-    source: SourceHealth | None = None,
+    lists_jobs: bool = True,
 ) -> dict[str, Finding]:
     """What holds of a machine that has told this for so long, by rule."""
     inventory = Inventory(machines=(assigned or machine(),), alerts=settings or AlertSettings())
@@ -39,7 +39,9 @@ def found(
         error = "connection refused" if told is None else None
         state.receive(Reading(machine="render-01", at=now, snapshot=told, error=error))
         now += TICK_SECONDS
-    return {each.rule: each for each in findings(state.views(), inventory, now, source)}
+    return {
+        each.rule: each for each in findings(state.views(), inventory, now, lists_jobs=lists_jobs)
+    }
 
 
 def with_server(**fields: object) -> MachineSnapshot:
@@ -146,12 +148,10 @@ def test_no_throughput_is_for_the_mass_tier_unless_the_studio_says_otherwise() -
 
 def test_where_nobody_lists_finished_jobs_none_is_said_to_be_lacking() -> None:
     seen = with_server(queue_pending=4, queue_running=1)
-    assert "NoThroughput" in found(seen, source=SourceHealth())
-    assert "NoThroughput" not in found(seen, source=SourceHealth(lists_jobs=False))
+    assert "NoThroughput" in found(seen, lists_jobs=True)
+    assert "NoThroughput" not in found(seen, lists_jobs=False)
     stalled = with_server(stall=STALL, queue_pending=4)
-    assert set(found(stalled, source=SourceHealth(lists_jobs=False))) == {
-        "GenerationJobStalledOnVram"
-    }
+    assert set(found(stalled, lists_jobs=False)) == {"GenerationJobStalledOnVram"}
 
 
 def test_a_queue_that_a_person_holds_back_is_not_stuck() -> None:

@@ -130,6 +130,12 @@ def test_a_fleet_of_dcgm_exporter_gets_verdicts_with_headroom_as_a_lower_bound(
             doubt = "this is a lower bound: dcgm-exporter does not tell who holds VRAM."
             assert found["verdict"]["reasons"][0].endswith(doubt)
             assert len(drawn(dashboard, "render-01")) == 2
+            past = json.loads(dashboard.get("api/v1/machines/render-01/series"))["series"]
+            assert [series["gpu"] for series in past] == ["0", "1"]
+            last = past[0]["buckets"][-1]
+            assert last["total_bytes"] == 45568 * MIB
+            assert last["available_bytes"] == 40000 * MIB
+            assert last["utilization_ratio"] == 0.37
 
 
 def test_a_fleet_of_nvidia_gpu_exporter_gets_verdicts_too(

@@ -60,8 +60,9 @@ class Alerting:
         def rules(
             views: Sequence[MachineView], inventory: Inventory, at: float
         ) -> Iterable[Finding]:
-            yield from found.findings(views, inventory, at)
-            yield from findings((), inventory, at, polling())
+            asking = polling()
+            yield from found.findings(views, inventory, at, lists_jobs=asking.lists_jobs)
+            yield from findings((), inventory, at, asking)
 
         self._store = AlertStore(engine, now)
         self._watch = AlertWatch(self._store, views, inventory, rules, now)

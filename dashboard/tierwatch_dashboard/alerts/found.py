@@ -28,7 +28,12 @@ class Found:
         self._looked: dict[str, _Looked] = {}
 
     def findings(
-        self, views: Sequence[MachineView], inventory: Inventory, now: float
+        self,
+        views: Sequence[MachineView],
+        inventory: Inventory,
+        now: float,
+        *,
+        lists_jobs: bool = True,
     ) -> Iterator[Finding]:
         """All that holds of these machines; views hold until others take their place."""
         known = self._looked if inventory is self._inventory else {}
@@ -37,6 +42,7 @@ class Found:
         for view in views:
             looked = known.get(view.machine.id)
             if looked is None or looked.view is not view:
-                looked = _Looked(view, tuple(findings((view,), inventory, now)))
+                holds = findings((view,), inventory, now, lists_jobs=lists_jobs)
+                looked = _Looked(view, tuple(holds))
             self._looked[view.machine.id] = looked
             yield from looked.found

@@ -64,14 +64,19 @@ def findings(
     inventory: Inventory,
     now: float,
     polling: SourceHealth | None = None,
+    *,
+    lists_jobs: bool = True,
 ) -> Iterator[Finding]:
-    """All that holds now. ``polling``: how the asking of the agents fares, where they are asked."""
+    """All that holds now.
+
+    ``polling``: how the asking of the agents fares, where they are asked. ``lists_jobs``: whether
+    snapshots list finished jobs; where not, the rules of those are another program's.
+    """
 
     @cache
     def terms(rule: str, tier: str | None) -> Terms:
         return RULES[rule].terms(inventory.alerts, tier)
 
-    lists_jobs = polling is None or polling.lists_jobs
     for view in views:
         if view.machine.maintenance:
             continue

@@ -106,6 +106,14 @@ MAPPING = SeriesMapping(
     snapshots=snapshots,
     past=Past(
         figures=(
+            # Their sum hardly moves, so neither does that of their means.
+            Figure(
+                "total_bytes",
+                f"{_DEVICE}FB_USED",
+                "avg",
+                factor=MEBIBYTE,
+                plus=f"{_DEVICE}FB_FREE",
+            ),
             Figure("used_bytes", f"{_DEVICE}FB_USED", "avg", factor=MEBIBYTE),
             Figure("used_max_bytes", f"{_DEVICE}FB_USED", "max", factor=MEBIBYTE),
             Figure("available_bytes", f"{_DEVICE}FB_FREE", "avg", factor=MEBIBYTE),

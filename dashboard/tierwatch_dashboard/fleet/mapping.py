@@ -34,6 +34,8 @@ class Figure(msgspec.Struct, frozen=True):
     matcher: str = ""
     factor: float = 1.0
     """What the family's unit is in ours."""
+    plus: str = ""
+    """A family to be added to it."""
     less: str = ""
     """A family to be taken from it; the rest is 0 at least."""
     share_of: str = ""

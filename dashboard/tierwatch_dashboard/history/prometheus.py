@@ -96,6 +96,8 @@ def _of_figure(figure: Figure, of_machine: str, past: Past, step: int) -> str:
         return f"max by (gpu) ({past.with_gpu(series)})"
 
     value = of(figure.family, figure.of_samples, figure.matcher)
+    if figure.plus:
+        value = f"({value} + {of(figure.plus, figure.of_samples)})"
     if figure.less:
         value = f"clamp_min({value} - {of(figure.less, figure.of_samples)}, 0)"
     if figure.share_of and step >= SUMMED_FROM_SECONDS:
