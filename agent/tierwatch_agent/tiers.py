@@ -9,7 +9,7 @@ questions: is it such a card (``total ≥ class_bytes``), and can it do the work
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import msgspec
 
@@ -20,7 +20,7 @@ GIGABYTE = 10**9
 DEFAULT_ALLOWANCE_GB = 1.0
 
 
-class Tier(msgspec.Struct, frozen=True, kw_only=True):
+class Tier(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A named production class. ``vram_gb`` and ``allowance_gb`` are gigabytes of 10^9 bytes."""
 
     name: str
@@ -28,12 +28,12 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str
     allowance_gb: float = DEFAULT_ALLOWANCE_GB
 
-    @property
+    @cached_property
     def class_bytes(self) -> int:
         """What a card of this class reports in total, at least."""
         return round(self.vram_gb * GIGABYTE)
 
-    @property
+    @cached_property
     def floor_bytes(self) -> int:
         """What must be available to production right now, at least."""
         return max(0, round((self.vram_gb - self.allowance_gb) * GIGABYTE))
@@ -53,7 +53,7 @@ DEFAULT_TIERS: tuple[Tier, ...] = (
 
 def ladder(tiers: Iterable[Tier]) -> tuple[Tier, ...]:
     """The tiers from the lowest to the highest."""
-    return tuple(sorted(tiers, key=lambda tier: (tier.vram_gb, tier.floor_bytes)))
+    return _ladder(tuple(tiers))
 
 
 def is_class(tier: Tier, total_bytes: int) -> bool:
@@ -86,13 +86,13 @@ def empty_bytes(gpu: GpuSample) -> int:
 
 
 def _highest(tiers: Sequence[Tier], total_bytes: int, available_bytes: int) -> Tier | None:
-    for tier, class_bytes, floor_bytes in _highest_first(tuple(tiers)):
-        if total_bytes >= class_bytes and available_bytes >= floor_bytes:
+    for tier in reversed(ladder(tiers)):
+        if total_bytes >= tier.class_bytes and available_bytes >= tier.floor_bytes:
             return tier
     return None
 
 
 @lru_cache(maxsize=16)
-def _highest_first(tiers: tuple[Tier, ...]) -> tuple[tuple[Tier, int, int], ...]:
-    """The tiers with class and floor in bytes: asked for each GPU of a fleet at each reading."""
-    return tuple((t, t.class_bytes, t.floor_bytes) for t in reversed(ladder(tiers)))
+def _ladder(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+    """Asked for each GPU of a fleet at each reading."""
+    return tuple(sorted(tiers, key=lambda tier: (tier.vram_gb, tier.floor_bytes)))

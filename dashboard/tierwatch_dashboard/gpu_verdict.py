@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -65,13 +65,27 @@ class Spells(msgspec.Struct, frozen=True, kw_only=True):
     """What it is that keeps it from serving its tier."""
 
 
-def judge_gpu(
-    slot: Slot, inventory: Inventory, before: Spells | None, now: float
-) -> tuple[GpuVerdict, str, Spells | None]:
-    """The verdict of one GPU, its headline, and what to remember; nothing of an unassigned one."""
+class Judged(NamedTuple):
+    """One GPU, judged."""
+
+    slot: Slot
+    verdict: GpuVerdict
+    spells: Spells | None = None
+    """What to remember; None: nothing, of one that is not assigned."""
+    fit: Fit | None = None
+    wait: str | None = None
+
+    @property
+    def headline(self) -> str:
+        """Its verdict in one sentence, made only for the GPU that its machine is judged by."""
+        return headline(self.fit, self.verdict.state, self.wait) if self.fit else ""
+
+
+def judge_gpu(slot: Slot, inventory: Inventory, before: Spells | None, now: float) -> Judged:
+    """The verdict of one GPU. ``before``: what was remembered at the last."""
     able = serves(slot.gpu, inventory.tiers)
     if slot.tier is None:
-        return _unassigned(slot, able), "", None
+        return Judged(slot, _unassigned(slot, able))
     policy = inventory.policy
     fit = assess(
         slot.index,
@@ -98,7 +112,7 @@ def judge_gpu(
         culprit=spells.blame.culprit if spells.blame else None,
         reasons=tuple(reasons(fit, able[0], wait)),
     )
-    return verdict, headline(fit, state, wait), spells
+    return Judged(slot, verdict, spells, fit, wait)
 
 
 def serves(gpu: GpuSample | None, tiers: Sequence[Tier]) -> tuple[Tier | None, Tier | None]:

@@ -25,7 +25,6 @@ out as a value, ``Memory``. How time enters:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -37,6 +36,7 @@ from tierwatch_dashboard.causes import Cause
 from tierwatch_dashboard.gpu_verdict import (
     WORST_FIRST,
     GpuVerdict,
+    Judged,
     Spells,
     State,
     judge_gpu,
@@ -259,33 +259,29 @@ def _silent_gpu(slot: Slot, inventory: Inventory) -> GpuVerdict:
     )
 
 
-class _Duty(NamedTuple):
-    slot: Slot
-    verdict: GpuVerdict
-    headline: str
-
-
 def _heard(
     machine: Machine, inventory: Inventory, snapshot: MachineSnapshot, memory: Memory, now: float
 ) -> tuple[Verdict, dict[str, Spells]]:
     """The verdict of figures that are fresh."""
-    duties: list[_Duty] = []
+    gpus: list[Judged] = []
     spells = _settled(memory.gpus, inventory.policy, now)
     for slot in slots(machine, inventory, snapshot):
-        verdict, headline, remembered = judge_gpu(slot, inventory, memory.gpus.get(slot.key), now)
-        duties.append(_Duty(slot, verdict, headline))
-        if remembered:
-            spells[slot.key] = remembered
-    assigned = [duty for duty in duties if duty.verdict.state != "unassigned"]
-    deciding = _deciding(machine, assigned)
-    told = sorted(duties, key=lambda duty: (duty is not deciding, _order(duty)))
-    reasons = list(dict.fromkeys(reason for duty in told for reason in duty.verdict.reasons))
+        judged = judge_gpu(slot, inventory, memory.gpus.get(slot.key), now)
+        gpus.append(judged)
+        if judged.spells:
+            spells[slot.key] = judged.spells
+    deciding = _deciding(machine, [gpu for gpu in gpus if gpu.verdict.state != "unassigned"])
+    told = sorted(
+        (gpu for gpu in gpus if gpu.verdict.reasons),
+        key=lambda gpu: (gpu is not deciding, _order(gpu)),
+    )
+    reasons = list(dict.fromkeys(reason for gpu in told for reason in gpu.verdict.reasons))
     down = [clause for clause in sources_down(snapshot) if not _is_told(clause, reasons)]
     reasons += [say("The agent lacks a source: {source}.", source=clause) for clause in down]
     silent = servers_down(snapshot)
     stall, why = stalled(snapshot)
     reasons = [*why, *reasons, *map(sentence, silent)]
-    verdicts = [duty.verdict for duty in duties]
+    verdicts = [gpu.verdict for gpu in gpus]
     can = _highest(inventory.tiers, (verdict.can_serve for verdict in verdicts))
     state: State = deciding.verdict.state if deciding else "unassigned"
     cause = deciding.verdict.cause if deciding else None
@@ -319,16 +315,16 @@ def _is_told(clause: str, reasons: Sequence[str]) -> bool:
     return any(clause.partition(": ")[2] in reason for reason in reasons)
 
 
-def _order(duty: _Duty) -> tuple[int, float]:
+def _order(gpu: Judged) -> tuple[int, float]:
     """Worst state first, then the least headroom."""
-    headroom = duty.verdict.headroom_bytes
-    return _RANK[duty.verdict.state], float("-inf") if headroom is None else headroom
+    headroom = gpu.verdict.headroom_bytes
+    return _RANK[gpu.verdict.state], float("-inf") if headroom is None else headroom
 
 
-def _deciding(machine: Machine, assigned: Sequence[_Duty]) -> _Duty | None:
+def _deciding(machine: Machine, assigned: Sequence[Judged]) -> Judged | None:
     """The GPU that the machine's state is that of: the worst, where any may serve the best."""
-    bound = [duty for duty in assigned if duty.slot.own_tier or machine.gpus == "all"]
-    free = [duty for duty in assigned if duty not in bound]
+    bound = [gpu for gpu in assigned if gpu.slot.own_tier or machine.gpus == "all"]
+    free = [gpu for gpu in assigned if not gpu.slot.own_tier and machine.gpus != "all"]
     return min([*bound, *([max(free, key=_order)] if free else [])], key=_order, default=None)
 
 

@@ -7,7 +7,6 @@ find the same again. So the fleet can be evaluated each second for the price of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from tierwatch_dashboard.alerts import Finding
 from tierwatch_dashboard.alerts.rules import findings
@@ -15,17 +14,13 @@ from tierwatch_dashboard.fleet.state import MachineView
 from tierwatch_dashboard.inventory import Inventory
 
 
-class _Looked(NamedTuple):
-    view: MachineView
-    found: tuple[Finding, ...]
-
-
 class Found:
     """For one thread alone."""
 
     def __init__(self) -> None:
         self._inventory: Inventory | None = None
-        self._looked: dict[str, _Looked] = {}
+        self._looked: dict[str, MachineView] = {}
+        self._found: dict[str, list[Finding]] = {}
 
     def findings(
         self,
@@ -36,13 +31,13 @@ class Found:
         lists_jobs: bool = True,
     ) -> Iterator[Finding]:
         """All that holds of these machines; views hold until others take their place."""
-        known = self._looked if inventory is self._inventory else {}
-        self._inventory = inventory
-        self._looked = {}
+        if inventory is not self._inventory:
+            self._inventory, self._looked, self._found = inventory, {}, {}
+        changed = [view for view in views if self._looked.get(view.machine.id) is not view]
+        self._looked = {view.machine.id: view for view in views}
+        for view in changed:
+            self._found.pop(view.machine.id, None)
+        for finding in findings(changed, inventory, now, lists_jobs=lists_jobs):
+            self._found.setdefault(finding.labels["machine"], []).append(finding)
         for view in views:
-            looked = known.get(view.machine.id)
-            if looked is None or looked.view is not view:
-                holds = findings((view,), inventory, now, lists_jobs=lists_jobs)
-                looked = _Looked(view, tuple(holds))
-            self._looked[view.machine.id] = looked
-            yield from looked.found
+            yield from self._found.get(view.machine.id, ())

@@ -66,15 +66,15 @@ def shortfall(gpu: GpuVerdict, look: Look) -> float | None:
 
 
 def _below(look: Look) -> Iterator[Match]:
-    machine = look.view.machine
-    lacking = {gpu.gpu: shortfall(gpu, look) for gpu in look.view.verdict.gpus}
-    for gpu in look.view.verdict.gpus:
-        lacks = lacking[gpu.gpu]
-        if gpu.state != "below" or lacks is None or lacks <= 0:
+    gpus = look.view.verdict.gpus
+    for gpu in gpus:
+        lacks = shortfall(gpu, look) if gpu.state == "below" else None
+        if lacks is None or lacks <= 0:
             continue
-        peers = [lacking[other.gpu] for other in look.view.verdict.gpus if other.tier == gpu.tier]
-        if machine.gpus == "any" and any(peer is not None and peer <= 0 for peer in peers):
-            continue
+        if look.view.machine.gpus == "any":
+            peers = [shortfall(other, look) for other in gpus if other.tier == gpu.tier]
+            if any(peer is not None and peer <= 0 for peer in peers):
+                continue
         yield _of_gpu(gpu, lacks, look)
 
 
@@ -98,10 +98,11 @@ def _below_expression(scope: Scope) -> str:
 def _at_risk(look: Look) -> Iterator[Match]:
     margin = look.inventory.policy.margin_bytes
     for gpu in look.view.verdict.gpus:
-        headroom, lacks = gpu.headroom_bytes, shortfall(gpu, look)
-        if headroom is None or lacks is None or not gpu.floor_bytes:
+        headroom = gpu.headroom_bytes
+        if headroom is None or not gpu.floor_bytes or not 0 <= headroom < margin:
             continue
-        if 0 <= headroom < margin and lacks <= 0:
+        lacks = shortfall(gpu, look)
+        if lacks is not None and lacks <= 0:
             yield _of_gpu(gpu, headroom, look)
 
 
@@ -115,8 +116,10 @@ def _at_risk_expression(scope: Scope) -> str:
 
 def _may_be_below(look: Look) -> Iterator[Match]:
     for gpu in look.view.verdict.gpus:
-        headroom, lacks = gpu.headroom_bytes, shortfall(gpu, look)
-        if gpu.lower_bound and headroom is not None and headroom < 0 and (lacks or 0) <= 0:
+        headroom = gpu.headroom_bytes
+        if not gpu.lower_bound or headroom is None or headroom >= 0:
+            continue
+        if (shortfall(gpu, look) or 0) <= 0:
             yield _of_gpu(gpu, -headroom, look)
 
 
