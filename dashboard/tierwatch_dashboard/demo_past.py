@@ -23,8 +23,8 @@ from tierwatch_dashboard.demo_recent import RECENT_SECONDS, write_recent
 from tierwatch_dashboard.demo_studio import SimulatedMachine
 from tierwatch_dashboard.gpu_verdict import State
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.database import DatabaseHistory
 from tierwatch_dashboard.history.jobs import FinishedJob, JobStore
-from tierwatch_dashboard.history.sqlite import SqliteHistory
 from tierwatch_dashboard.history.tables import WATCHES
 from tierwatch_dashboard.history.verdicts import VerdictStore
 
@@ -73,7 +73,7 @@ class _Trouble(msgspec.Struct, frozen=True):
 def write_past(database: str, machines: Sequence[SimulatedMachine], now: float) -> None:
     """Writes what the machines were, made and drew until ``now``, in Unix seconds."""
     engine = open_database(database)
-    history, verdicts, jobs = SqliteHistory(engine), VerdictStore(engine), JobStore(engine)
+    history, verdicts, jobs = DatabaseHistory(engine), VerdictStore(engine), JobStore(engine)
     start = now - DAYS * DAY
     until = now - RECENT_SECONDS
     for machine in machines:

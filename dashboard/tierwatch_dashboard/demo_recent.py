@@ -18,9 +18,9 @@ from tierwatch_agent.words import say
 from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.demo_studio import Settings, SimulatedMachine
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.database import DatabaseHistory
 from tierwatch_dashboard.history.holdings import HoldingStore
 from tierwatch_dashboard.history.jobs import FinishedJob, JobStore
-from tierwatch_dashboard.history.sqlite import SqliteHistory
 from tierwatch_dashboard.history.verdicts import VerdictStore
 from tierwatch_dashboard.holder_changes import Holder, HolderChange
 
@@ -49,7 +49,7 @@ class _Moment(msgspec.Struct, frozen=True):
 def write_recent(engine: Engine, machine: SimulatedMachine, now: float) -> None:
     """Writes the last ``RECENT_SECONDS`` of a machine."""
     start = now - RECENT_SECONDS
-    SqliteHistory(engine).append(tuple(_points(machine, start, now)))
+    DatabaseHistory(engine).append(tuple(_points(machine, start, now)))
     HoldingStore(engine).append(tuple(_holdings(machine, start, now)))
     JobStore(engine).append(tuple(_jobs(machine, start, now)))
     VerdictStore(engine).append_changes(tuple(_changes(machine, now)))

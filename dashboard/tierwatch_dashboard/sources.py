@@ -35,7 +35,7 @@ def open_sources(
     source = _load(SOURCES[config.fleet_source])
     if config.engine is None:
         fleet = source(machines, deliver, interval=config.poll_interval_seconds)
-        history = _load(STORES["sqlite"])(database)
+        history = _load(STORES["database"])(database)
         return Sources(cast(FleetSource, fleet), cast(History, history), counted=None)
     try:
         engine = Promql(config.engine)

@@ -12,9 +12,9 @@ from tierwatch_agent.snapshot import JobRecord, Outcome
 from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.database import writing
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.database import DatabaseHistory
 from tierwatch_dashboard.history.energy import EnergyLog
 from tierwatch_dashboard.history.jobs import FinishedJob, JobStore
-from tierwatch_dashboard.history.sqlite import SqliteHistory
 from tierwatch_dashboard.history.tables import WATCHES
 from tierwatch_dashboard.history.verdicts import VerdictStore
 from tierwatch_dashboard.history.watches import WatchStore
@@ -31,7 +31,7 @@ class Past:
 
     def __init__(self, engine: Engine) -> None:
         self._verdicts, self._jobs = VerdictStore(engine), JobStore(engine)
-        self._engine, self._history = engine, SqliteHistory(engine)
+        self._engine, self._history = engine, DatabaseHistory(engine)
         self.reports = Reports(
             self._verdicts,
             WatchStore(engine),

@@ -24,8 +24,8 @@ import tierwatch_dashboard.lease
 import tierwatch_dashboard.migrations
 from tierwatch_dashboard.database import DatabaseError, open_database, reading, writing
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.database import DatabaseHistory
 from tierwatch_dashboard.history.job_spans import job_spans
-from tierwatch_dashboard.history.sqlite import SqliteHistory
 from tierwatch_dashboard.history.tables import METADATA
 
 OPEN = (
@@ -91,7 +91,7 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_its_points(f
     connection.close()
     engine = open_database(url(file))
     assert differences(engine) == []
-    (series,) = SqliteHistory(engine).series("render-01", 0, 10_000)
+    (series,) = DatabaseHistory(engine).series("render-01", 0, 10_000)
     assert [(bucket.at, bucket.used_bytes) for bucket in series.buckets] == [(6000.5, 7.0)]
     engine.dispose()
 
@@ -112,7 +112,7 @@ def test_a_file_from_before_holders_keeps_its_points_jobs_and_buckets(file: Path
     connection.close()
     engine = open_database(url(file))
     assert differences(engine) == []
-    history = SqliteHistory(engine)
+    history = DatabaseHistory(engine)
     history.append([GpuPoint(machine="render-01", gpu="0", at=6005.5, own_bytes=2**30)])
     (series,) = history.series("render-01", 5_000, 10_000)
     assert [(each.used_bytes, each.own_bytes) for each in series.buckets] == [

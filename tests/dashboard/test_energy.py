@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from tierwatch_dashboard.database import open_database
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.database import DatabaseHistory
 from tierwatch_dashboard.history.energy import Energy, EnergyLog
-from tierwatch_dashboard.history.sqlite import SqliteHistory
 
 NOON = 1_795_521_600.0
 HOUR = 3600.0
@@ -32,7 +32,7 @@ def draws(
 
 
 def drawn(engine: Engine, *points: GpuPoint, until: float = NOON + 3 * HOUR) -> dict[str, Energy]:
-    history = SqliteHistory(engine)
+    history = DatabaseHistory(engine)
     history.append(points)
     history.roll_up(until)
     return {each.machine: each for each in EnergyLog(engine).energy(NOON, NOON + 2 * HOUR)}

@@ -15,7 +15,7 @@ from sqlalchemy import event, text
 from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.database import DatabaseError, open_database, reading
 from tierwatch_dashboard.history import STORES, Bucket, GpuPoint, Series
-from tierwatch_dashboard.history.sqlite import SqliteHistory
+from tierwatch_dashboard.history.database import DatabaseHistory
 from tierwatch_dashboard.history.verdicts import VerdictStore
 
 NOON = 1_795_521_600.0
@@ -33,8 +33,8 @@ def address(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def history(address: str) -> Iterator[SqliteHistory]:
-    history = SqliteHistory(open_database(address))
+def history(address: str) -> Iterator[DatabaseHistory]:
+    history = DatabaseHistory(open_database(address))
     yield history
     history.close()
 
@@ -73,7 +73,7 @@ def moments(series: Series) -> list[float]:
     return [bucket.at for bucket in series.buckets]
 
 
-def test_a_point_comes_back_as_it_was_written(history: SqliteHistory) -> None:
+def test_a_point_comes_back_as_it_was_written(history: DatabaseHistory) -> None:
     history.append([point(NOON + 0.125, used=1_000_000_001)])
     series = one(history.series("render-01", NOON, NOON + 10))
     assert (series.machine, series.gpu, series.resolution_seconds) == ("render-01", "0", 0)
@@ -98,7 +98,7 @@ def test_a_point_comes_back_as_it_was_written(history: SqliteHistory) -> None:
     )
 
 
-def test_a_zero_stays_a_zero_and_the_unknown_unknown(history: SqliteHistory) -> None:
+def test_a_zero_stays_a_zero_and_the_unknown_unknown(history: DatabaseHistory) -> None:
     idle = GpuPoint(machine="m", gpu="0", at=NOON, used_bytes=0, utilization_ratio=0.0)
     history.append([idle])
     (bucket,) = one(history.series("m", NOON, NOON)).buckets
@@ -121,7 +121,7 @@ def test_a_zero_stays_a_zero_and_the_unknown_unknown(history: SqliteHistory) -> 
     ids=str,
 )
 def test_a_figure_that_is_none_is_unknown_and_costs_no_other(
-    history: SqliteHistory, bad: dict[str, float]
+    history: DatabaseHistory, bad: dict[str, float]
 ) -> None:
     history.append([msgspec.structs.replace(point(NOON), **bad), point(NOON + 5)])
     first, second = one(history.series("render-01", NOON, NOON + 5)).buckets
@@ -133,33 +133,35 @@ def test_a_figure_that_is_none_is_unknown_and_costs_no_other(
 
 @pytest.mark.parametrize("at", [math.nan, math.inf, -1.0])
 def test_a_moment_that_is_none_is_refused_with_the_whole_batch(
-    history: SqliteHistory, at: float
+    history: DatabaseHistory, at: float
 ) -> None:
     with pytest.raises(ValueError, match="is no moment"):
         history.append([point(NOON), point(at)])
     assert history.series("render-01", 0, NOON + HOUR) == ()
 
 
-def test_a_point_that_is_already_there_stays_as_it_is(history: SqliteHistory) -> None:
+def test_a_point_that_is_already_there_stays_as_it_is(history: DatabaseHistory) -> None:
     history.append([point(NOON, used=1)])
     history.append([point(NOON, used=2), point(NOON + 5, used=3)])
     buckets = one(history.series("render-01", NOON, NOON + 5)).buckets
     assert [bucket.used_max_bytes for bucket in buckets] == [1, 3]
 
 
-def test_nothing_to_append_is_no_error(history: SqliteHistory) -> None:
+def test_nothing_to_append_is_no_error(history: DatabaseHistory) -> None:
     history.append([])
     assert history.series("render-01", 0, NOON) == ()
 
 
-def test_each_gpu_of_one_machine_is_told_in_the_order_people_count(history: SqliteHistory) -> None:
+def test_each_gpu_of_one_machine_is_told_in_the_order_people_count(
+    history: DatabaseHistory,
+) -> None:
     gpus = ("10", "2", "0:1", "0")
     history.append([point(NOON, gpu=gpu) for gpu in gpus] + [point(NOON, machine="render-02")])
     found = history.series("render-01", NOON, NOON)
     assert [series.gpu for series in found] == ["0", "0:1", "2", "10"]
 
 
-def test_a_range_includes_both_its_ends_and_nothing_else(history: SqliteHistory) -> None:
+def test_a_range_includes_both_its_ends_and_nothing_else(history: DatabaseHistory) -> None:
     history.append(every(5, NOON, NOON + 60))
     assert moments(one(history.series("render-01", NOON + 10, NOON + 20))) == [
         NOON + 10,
@@ -169,10 +171,10 @@ def test_a_range_includes_both_its_ends_and_nothing_else(history: SqliteHistory)
 
 
 def test_another_store_on_the_same_file_goes_on_with_the_same_gpus(
-    history: SqliteHistory, address: str
+    history: DatabaseHistory, address: str
 ) -> None:
     history.append([point(NOON)])
-    other = SqliteHistory(open_database(address))
+    other = DatabaseHistory(open_database(address))
     other.append([point(NOON + 5), point(NOON + 5, gpu="1")])
     history.append([point(NOON + 10, gpu="1")])
     first, second = history.series("render-01", NOON, NOON + 60)
@@ -182,7 +184,7 @@ def test_another_store_on_the_same_file_goes_on_with_the_same_gpus(
 
 def test_a_batch_that_does_not_fit_the_disk_is_not_there_in_part(address: str) -> None:
     engine = open_database(address)
-    history = SqliteHistory(engine)
+    history = DatabaseHistory(engine)
     history.append([point(NOON)])
     engine.dispose()
     event.listen(engine, "connect", lambda it, _: it.execute("PRAGMA max_page_count=20").close())
@@ -194,7 +196,7 @@ def test_a_batch_that_does_not_fit_the_disk_is_not_there_in_part(address: str) -
 
 
 def test_a_bucket_is_the_mean_of_its_points_with_the_worst_moment_kept(
-    history: SqliteHistory,
+    history: DatabaseHistory,
 ) -> None:
     points = [point(NOON + 20 * k, used=gib * GIB) for k, gib in enumerate((1, 2, 6))]
     points[1] = msgspec.structs.replace(points[1], temperature_celsius=70.0, power_watts=None)
@@ -226,7 +228,7 @@ def test_a_bucket_is_the_mean_of_its_points_with_the_worst_moment_kept(
 
 
 def test_ten_minutes_are_the_mean_of_their_points_and_not_of_their_minutes(
-    history: SqliteHistory,
+    history: DatabaseHistory,
 ) -> None:
     busy = every(5, NOON, NOON + MINUTE, used_bytes=9 * GIB)
     history.append([*busy, point(NOON + MINUTE, used=GIB)])
@@ -252,7 +254,7 @@ def rolled_minutes(address: str) -> list[float]:
     return [row[1] / 1000 for row in rolled(address)["points_by_minute"]]  # type: ignore[operator]
 
 
-def test_a_bucket_is_made_once_it_is_closed(history: SqliteHistory, address: str) -> None:
+def test_a_bucket_is_made_once_it_is_closed(history: DatabaseHistory, address: str) -> None:
     history.append(every(5, NOON, NOON + 3 * MINUTE))
     history.roll_up(NOON + 2 * MINUTE - 0.001)
     assert rolled_minutes(address) == [NOON]
@@ -260,7 +262,7 @@ def test_a_bucket_is_made_once_it_is_closed(history: SqliteHistory, address: str
     assert rolled_minutes(address) == [NOON, NOON + MINUTE]
 
 
-def test_rolling_up_again_changes_nothing(history: SqliteHistory, address: str) -> None:
+def test_rolling_up_again_changes_nothing(history: DatabaseHistory, address: str) -> None:
     history.append(every(5, NOON, NOON + HOUR))
     history.roll_up(NOON + HOUR)
     once = rolled(address)
@@ -271,11 +273,11 @@ def test_rolling_up_again_changes_nothing(history: SqliteHistory, address: str) 
 
 
 def test_a_roll_up_after_days_of_standstill_makes_what_one_every_minute_makes(
-    history: SqliteHistory, address: str, tmp_path: Path
+    history: DatabaseHistory, address: str, tmp_path: Path
 ) -> None:
     points = every(30, NOON, NOON + 3 * HOUR) + every(30, NOON + 2 * DAY, NOON + 2 * DAY + HOUR)
     late = f"sqlite:///{(tmp_path / 'late.db').as_posix()}"
-    other = SqliteHistory(open_database(late))
+    other = DatabaseHistory(open_database(late))
     other.append(points)
     other.roll_up(NOON + 3 * DAY)
     other.close()
@@ -287,7 +289,7 @@ def test_a_roll_up_after_days_of_standstill_makes_what_one_every_minute_makes(
     assert len(rolled(late)["points_by_minute"]) == 4 * 60
 
 
-def test_a_point_that_comes_late_is_counted(history: SqliteHistory, address: str) -> None:
+def test_a_point_that_comes_late_is_counted(history: DatabaseHistory, address: str) -> None:
     history.append(every(5, NOON, NOON + HOUR, used_bytes=GIB))
     history.roll_up(NOON + HOUR)
     history.append([point(NOON + 31, used=15 * GIB)])
@@ -301,7 +303,7 @@ def test_a_point_that_comes_late_is_counted(history: SqliteHistory, address: str
 
 
 def test_a_point_that_comes_a_day_late_does_not_replace_what_many_made(
-    history: SqliteHistory,
+    history: DatabaseHistory,
 ) -> None:
     history.append(every(5, NOON, NOON + HOUR, used_bytes=GIB))
     history.roll_up(NOON + HOUR)
@@ -315,7 +317,7 @@ def test_a_point_that_comes_a_day_late_does_not_replace_what_many_made(
     assert {bucket.used_max_bytes for bucket in series.buckets} == {GIB}
 
 
-def test_each_level_is_kept_as_long_as_it_is_told(history: SqliteHistory, address: str) -> None:
+def test_each_level_is_kept_as_long_as_it_is_told(history: DatabaseHistory, address: str) -> None:
     for start in (NOON, NOON + 84 * DAY, NOON + 90 * DAY):
         history.append(every(5, start, start + 20 * MINUTE))
     now = NOON + 91 * DAY
@@ -337,7 +339,7 @@ def test_each_level_is_kept_as_long_as_it_is_told(history: SqliteHistory, addres
     assert first("points_by_minute") == NOON + 84 * DAY + 10 * MINUTE
 
 
-def test_what_is_not_rolled_up_yet_is_not_pruned(history: SqliteHistory) -> None:
+def test_what_is_not_rolled_up_yet_is_not_pruned(history: DatabaseHistory) -> None:
     history.append(every(5, NOON, NOON + HOUR))
     history.prune(NOON + 30 * DAY)
     assert len(one(history.series("render-01", NOON, NOON + HOUR)).buckets) == 720
@@ -348,10 +350,10 @@ def test_what_is_not_rolled_up_yet_is_not_pruned(history: SqliteHistory) -> None
 
 
 @pytest.fixture(scope="module")
-def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SqliteHistory, float]]:
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DatabaseHistory, float]]:
     """A week and a half of one machine, rolled up and pruned a moment ago, and that moment."""
     file = tmp_path_factory.mktemp("grown") / "tierwatch.db"
-    history = SqliteHistory(open_database(f"sqlite:///{file.as_posix()}"))
+    history = DatabaseHistory(open_database(f"sqlite:///{file.as_posix()}"))
     now = NOON + 11 * DAY + 95
     history.append(every(120, NOON, now - DAY))
     history.append(every(5, now - DAY, now))
@@ -365,7 +367,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SqliteHist
     ("hours", "resolution"), [(1, 0), (2.5, 60), (4, 60), (24, 120), (30, 180), (7 * 24, 1200)]
 )
 def test_a_range_is_told_at_the_finest_resolution_a_chart_can_show(
-    grown: tuple[SqliteHistory, float], hours: float, resolution: int
+    grown: tuple[DatabaseHistory, float], hours: float, resolution: int
 ) -> None:
     history, now = grown
     series = one(history.series("render-01", now - hours * HOUR, now))
@@ -380,7 +382,7 @@ def test_a_range_is_told_at_the_finest_resolution_a_chart_can_show(
 
 
 def test_a_range_of_the_past_is_told_at_what_is_still_kept(
-    grown: tuple[SqliteHistory, float],
+    grown: tuple[DatabaseHistory, float],
 ) -> None:
     history, now = grown
     days_ago = [
@@ -392,7 +394,7 @@ def test_a_range_of_the_past_is_told_at_what_is_still_kept(
 
 
 def test_a_long_range_is_told_in_no_more_points_than_asked_for(
-    grown: tuple[SqliteHistory, float],
+    grown: tuple[DatabaseHistory, float],
 ) -> None:
     history, now = grown
     series = one(history.series("render-01", now - 20 * DAY, now, max_points=100))
@@ -402,7 +404,7 @@ def test_a_long_range_is_told_in_no_more_points_than_asked_for(
 
 
 def test_months_are_told_by_hours_that_are_the_mean_of_all_their_points(
-    history: SqliteHistory,
+    history: DatabaseHistory,
 ) -> None:
     for day in range(85):
         start = NOON + day * DAY
@@ -419,14 +421,14 @@ def test_months_are_told_by_hours_that_are_the_mean_of_all_their_points(
     assert first.used_max_bytes == 8 * GIB
 
 
-def test_a_young_history_is_told_finely_whatever_the_range(history: SqliteHistory) -> None:
+def test_a_young_history_is_told_finely_whatever_the_range(history: DatabaseHistory) -> None:
     history.append(every(5, NOON, NOON + 20 * MINUTE))
     history.roll_up(NOON + 20 * MINUTE)
     series = one(history.series("render-01", NOON - 90 * DAY, NOON + 20 * MINUTE))
     assert (series.resolution_seconds, len(series.buckets)) == (0, 240)
 
 
-def test_a_chart_reaches_now_before_anything_is_rolled_up(history: SqliteHistory) -> None:
+def test_a_chart_reaches_now_before_anything_is_rolled_up(history: DatabaseHistory) -> None:
     history.append(every(5, NOON, NOON + HOUR))
     series = one(history.series("render-01", NOON, NOON + HOUR, max_points=100))
     assert series.resolution_seconds == 60
@@ -436,7 +438,7 @@ def test_a_chart_reaches_now_before_anything_is_rolled_up(history: SqliteHistory
 
 
 @pytest.mark.parametrize("max_points", [2000, 400, 40])
-def test_a_gap_stays_a_gap(history: SqliteHistory, max_points: int) -> None:
+def test_a_gap_stays_a_gap(history: DatabaseHistory, max_points: int) -> None:
     before, after = every(5, NOON, NOON + HOUR), every(5, NOON + 5 * HOUR, NOON + 6 * HOUR)
     history.append(before + after)
     history.roll_up(NOON + 6 * HOUR)
@@ -447,7 +449,7 @@ def test_a_gap_stays_a_gap(history: SqliteHistory, max_points: int) -> None:
     assert len(at) == 2 * HOUR // (series.resolution_seconds or 5)
 
 
-def test_appending_reading_rolling_up_and_pruning_go_on_at_once(history: SqliteHistory) -> None:
+def test_appending_reading_rolling_up_and_pruning_go_on_at_once(history: DatabaseHistory) -> None:
     failures: list[BaseException] = []
     done = threading.Event()
 
@@ -485,7 +487,7 @@ def test_appending_reading_rolling_up_and_pruning_go_on_at_once(history: SqliteH
 
 
 def test_the_registry_names_the_store() -> None:
-    assert STORES["sqlite"] == f"{SqliteHistory.__module__}:{SqliteHistory.__name__}"
+    assert STORES["database"] == f"{DatabaseHistory.__module__}:{DatabaseHistory.__name__}"
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from tierwatch_dashboard.database import open_database
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.database import DatabaseHistory
 from tierwatch_dashboard.history.lows import lows
-from tierwatch_dashboard.history.sqlite import SqliteHistory
 
 NOON = 1_795_521_600.0
 GIB = 2**30
@@ -25,7 +25,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def write(engine: Engine, machine: str, *points: tuple[float, int | None]) -> None:
-    SqliteHistory(engine).append(
+    DatabaseHistory(engine).append(
         [
             GpuPoint(machine=machine, gpu="0", at=NOON + second, available_bytes=available)
             for second, available in points
@@ -43,7 +43,7 @@ def test_each_minute_is_its_lowest(engine: Engine, *, rolled_up: bool) -> None:
     write(engine, "a", (0, 9 * GIB), (30, 4 * GIB), (60, 7 * GIB), (125, 5 * GIB))
     write(engine, "b", (61, 3 * GIB))
     if rolled_up:
-        SqliteHistory(engine).roll_up(NOON + 130)
+        DatabaseHistory(engine).roll_up(NOON + 130)
     assert read(engine) == [
         ("a", 0, 4 * GIB),
         ("a", 60, 7 * GIB),

@@ -30,9 +30,9 @@ from tierwatch_dashboard.audit import AuditLog
 from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.database import open_database, writing
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.database import DatabaseHistory
 from tierwatch_dashboard.history.energy import EnergyLog
 from tierwatch_dashboard.history.jobs import FinishedJob, JobStore
-from tierwatch_dashboard.history.sqlite import SqliteHistory
 from tierwatch_dashboard.history.tables import WATCHES
 from tierwatch_dashboard.history.verdicts import VerdictStore
 from tierwatch_dashboard.history.watches import WatchStore
@@ -72,7 +72,7 @@ BESIDE = {"from": {"to": NOW}, "to": {"from": NOW - 3600}}
 def services(tmp_path: Path) -> Iterator[Services]:
     """Of a studio in which everything that an answer may tell of is there."""
     engine = open_database(f"sqlite:///{(tmp_path / 'tierwatch.db').as_posix()}")
-    jobs, audit, history = JobStore(engine), AuditLog(engine, lambda: NOW), SqliteHistory(engine)
+    jobs, audit, history = JobStore(engine), AuditLog(engine, lambda: NOW), DatabaseHistory(engine)
     history.append(
         [
             GpuPoint(

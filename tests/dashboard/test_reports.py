@@ -17,9 +17,9 @@ from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.database import open_database, writing
 from tierwatch_dashboard.gpu_verdict import State
 from tierwatch_dashboard.history import GpuPoint
+from tierwatch_dashboard.history.database import DatabaseHistory
 from tierwatch_dashboard.history.energy import EnergyLog
 from tierwatch_dashboard.history.jobs import FinishedJob, JobStore
-from tierwatch_dashboard.history.sqlite import SqliteHistory
 from tierwatch_dashboard.history.tables import GPUS, POINTS_BY_TEN_MINUTES, ROLL_UPS, WATCHES
 from tierwatch_dashboard.history.verdicts import VerdictStore
 from tierwatch_dashboard.history.watches import WatchStore
@@ -109,7 +109,7 @@ def test_a_week_with_a_reassignment_is_reckoned_from_what_is_kept(kept: Kept) ->
     kept.becomes(100, "ok", tier="light")
     for hour, images in ((1, 3), (99.9, 4), (100.1, 5), (167, 6), (168, 100)):
         kept.finishes(hour, images)
-    history = SqliteHistory(kept.engine)
+    history = DatabaseHistory(kept.engine)
     moments = [MONDAY + 90 * HOUR + minute * 60 for minute in range(20 * 60)]
     history.append([GpuPoint(machine="a", gpu="0", at=at, power_watts=100.0) for at in moments])
     history.roll_up(kept.now)

@@ -17,7 +17,7 @@ from tests.fakes.agents import GIB, Agents, gpu, healthy, raw, says, snapshot
 from tierwatch_agent.snapshot import encode
 from tierwatch_dashboard.database import open_database
 from tierwatch_dashboard.history import GpuPoint
-from tierwatch_dashboard.history.sqlite import SqliteHistory
+from tierwatch_dashboard.history.database import DatabaseHistory
 from tierwatch_dashboard.history.verdicts import VerdictStore
 
 pytestmark = pytest.mark.slow
@@ -73,7 +73,7 @@ def test_the_last_hour_s_lines_are_on_the_page_from_the_start(
     agents: Agents, tmp_path: Path
 ) -> None:
     settle(tmp_path, machine_table("render-01", agents.play(healthy("render-01"))))
-    history = SqliteHistory(open_database(f"sqlite:///{tmp_path / 'tierwatch.db'}"))
+    history = DatabaseHistory(open_database(f"sqlite:///{tmp_path / 'tierwatch.db'}"))
     now = time.time()
     history.append(
         [

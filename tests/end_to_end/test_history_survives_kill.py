@@ -19,7 +19,7 @@ import pytest
 
 from tierwatch_dashboard.database import open_database
 from tierwatch_dashboard.history import GpuPoint
-from tierwatch_dashboard.history.sqlite import SqliteHistory
+from tierwatch_dashboard.history.database import DatabaseHistory
 
 KILLS = 20
 START = 1_795_521_600.0
@@ -47,7 +47,7 @@ def batch(number: int) -> list[GpuPoint]:
 
 def write_until_killed(url: str, first: int) -> None:
     """What the child does."""
-    history = SqliteHistory(open_database(url))
+    history = DatabaseHistory(open_database(url))
     reached = first
 
     def keep() -> None:
@@ -112,10 +112,10 @@ def test_twenty_kills_lose_no_committed_sample_and_leave_none_half_written(tmp_p
     assert left_open == KILLS
     assert len(said) > KILLS
 
-    history = SqliteHistory(open_database(url))
+    history = DatabaseHistory(open_database(url))
     end = START + (said[-1] + 2) * INTERVAL
     history.roll_up(end)
-    by_hand = SqliteHistory(open_database(f"sqlite:///{(tmp_path / 'by_hand.db').as_posix()}"))
+    by_hand = DatabaseHistory(open_database(f"sqlite:///{(tmp_path / 'by_hand.db').as_posix()}"))
     for number in sorted(stored(file)):
         by_hand.append(batch(number))
     by_hand.roll_up(end)

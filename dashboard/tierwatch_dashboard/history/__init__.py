@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 STORES: dict[str, str] = {
-    "sqlite": "tierwatch_dashboard.history.sqlite:SqliteHistory",
+    "database": "tierwatch_dashboard.history.database:DatabaseHistory",
     "prometheus": "tierwatch_dashboard.history.prometheus:PrometheusHistory",
 }
 """Name to ``module:Class``."""

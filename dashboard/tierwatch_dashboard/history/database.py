@@ -25,8 +25,11 @@ _PAUSE_SECONDS = 0.01
 """Between two steps of a long clean-up, so that a waiting append has its turn."""
 
 
-class SqliteHistory:
-    """The embedded store (see ``History``). One object serves every thread of the dashboard."""
+class DatabaseHistory:
+    """The dashboard's own store (see ``History``), on SQLite or PostgreSQL.
+
+    One object serves every thread of the dashboard.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -89,7 +92,7 @@ class SqliteHistory:
     def prune(self, now: float) -> None:
         """Removes what is past its keeping, save what is not rolled up yet.
 
-        The file keeps its size: the next points take the room.
+        An SQLite file keeps its size: the next points take the room.
         """
         for level in LEVELS:
             self._in_steps(prune_step, level, now)
