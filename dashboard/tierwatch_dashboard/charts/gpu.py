@@ -203,7 +203,7 @@ def _memory_lines(at: list[int], held: Memory, floor_gib: float | None, look: Lo
 
     available = _in_gib(held.available)
     colours = (theme.holder_1, theme.holder_2, theme.holder_3)
-    return [
+    drawn = [
         layer(held.own, spoken(_OWN), faint(theme.accent, 0.55)),
         layer(
             held.free, spoken(say("free")), "rgba(0,0,0,0)", hoverinfo="skip", hovertemplate=None
@@ -237,6 +237,8 @@ def _memory_lines(at: list[int], held: Memory, floor_gib: float | None, look: Lo
             hovertemplate=None,
         ),
     ]
+    # What is nowhere would be told as 0.0 GiB everywhere.
+    return [each for each in drawn if any(cast("list[float | None]", each["y"]))]
 
 
 def _lacking(available: Sequence[float | None], floor_gib: float | None) -> list[float | None]:
