@@ -103,7 +103,7 @@ def _of_figure(figure: Figure, of_machine: str, past: Past, step: int) -> str:
     if figure.share_of and step >= SUMMED_FROM_SECONDS:
         value = f"{value} / {of(figure.share_of, figure.of_samples)}"
     if figure.factor != 1:
-        value = f"{value} * {figure.factor:g}"
+        value = f"{value} * {figure.factor!r}"
     return f'label_replace({value}, "stat", "{figure.field}", "", "")'
 
 
