@@ -7,7 +7,7 @@ its source is already pruned. So a step may be repeated, and a kill between two 
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import BigInteger, Connection, delete, func, literal, select, update
 
 from tierwatch_dashboard.database import upsert
 from tierwatch_dashboard.history.aggregate import COLUMNS, buckets, rows
@@ -36,7 +36,8 @@ def marks(connection: Connection) -> dict[int, int]:
 
 def move_marks_back(connection: Connection, at: int) -> None:
     """Sees to it that the buckets of a point just written, and later ones, are made anew."""
-    bucket = at - at % (ROLL_UPS.c.seconds * 1000)
+    moment = literal(at, BigInteger)
+    bucket = moment - moment % (ROLL_UPS.c.seconds * 1000)
     connection.execute(update(ROLL_UPS).where(ROLL_UPS.c.until > at).values(until=bucket))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Select, func, select
+from sqlalchemy import CTE, BigInteger, ColumnElement, Select, cast, func, select
 
 from tierwatch_dashboard.history.tables import GPUS, MINUTE, POINTS, RAW, Level
 
@@ -38,7 +38,9 @@ def edge(
     Of points the minute that it is in, whatever their GPU.
     """
     if level is RAW:
-        return select(pick(POINTS.c.minute) * MINUTE).where(*_whole_minutes(start, stop))
+        return select(cast(pick(POINTS.c.minute), BigInteger) * MINUTE).where(
+            *_whole_minutes(start, stop)
+        )
     c = level.table.c
     of_gpu = select(pick(c.at)).where(c.gpu == GPUS.c.id, c.at >= start, c.at < stop)
     each = select(of_gpu.scalar_subquery().label("at")).select_from(GPUS)
