@@ -5,7 +5,9 @@ import json
 import re
 
 import pytest
+from flask import render_template_string
 from flask.testing import FlaskClient
+from markupsafe import Markup
 
 from tests.dashboard.doubles import Studio
 from tierwatch_dashboard.app import create_app
@@ -85,3 +87,11 @@ def test_an_error_leads_back_to_the_fleet(client: FlaskClient) -> None:
     assert "<h1>There is nothing here</h1>" in page.text
     assert '<a href="/">See the fleet</a>' in page.text
     assert client.post("/jobs").status_code == 405
+
+
+def test_a_sentence_around_markup_escapes_all_that_is_none() -> None:
+    app = create_app(Studio().services())
+    template = "{{ say('{who} & co. began {when}', who=who, when=when) }}"
+    with app.test_request_context("/"):
+        text = render_template_string(template, who="<b>", when=Markup("<time>now</time>"))
+    assert text == "&lt;b&gt; &amp; co. began <time>now</time>"
