@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import msgspec
 import pytest
 from sqlalchemy import Engine
@@ -13,7 +10,6 @@ from tests.dashboard.doubles import Clock
 from tierwatch_agent.tiers import DEFAULT_TIERS, Tier
 from tierwatch_dashboard.alerts.settings import AlertSettings, Receiver
 from tierwatch_dashboard.audit import AuditLog
-from tierwatch_dashboard.database import open_database
 from tierwatch_dashboard.inventory import Inventory, Machine, Policy
 from tierwatch_dashboard.inventory_change import AddTier, Assign, Change, SetTier, applied
 
@@ -24,13 +20,6 @@ STUDIO = Inventory(
     )
 )
 TO_LIGHT = Assign(machine="render-01", tier="light")
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'tierwatch.db'}")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ import tierwatch_dashboard.audit
 import tierwatch_dashboard.fleet.shared
 import tierwatch_dashboard.lease
 import tierwatch_dashboard.migrations
+from tests.postgres import RunningPostgres
 from tierwatch_dashboard.database import DatabaseError, open_database, reading, writing
 from tierwatch_dashboard.history import GpuPoint
 from tierwatch_dashboard.history.database import DatabaseHistory
@@ -81,6 +82,16 @@ def test_a_new_place_gets_the_schema_that_the_code_works_with(file: Path, begun:
 def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
     open_database(url(tmp_path / "new" / "folder" / "tierwatch.db")).dispose()
     assert (tmp_path / "new" / "folder" / "tierwatch.db").exists()
+
+
+@pytest.mark.slow
+def test_a_new_postgresql_gets_the_same_schema(postgres: RunningPostgres) -> None:
+    engine = open_database(postgres.url("new"))
+    assert differences(engine) == []
+    engine.dispose()
+    again = open_database(postgres.address("new"))
+    assert differences(again) == []
+    again.dispose()
 
 
 def test_a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_its_points(file: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Engine, event, text
 
 from tierwatch_dashboard.changes import StateChange
 from tierwatch_dashboard.database import DatabaseError, open_database, reading
@@ -28,15 +28,8 @@ GIB = 2**30
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> str:
-    return f"sqlite:///{(tmp_path / 'tierwatch.db').as_posix()}"
-
-
-@pytest.fixture
-def history(address: str) -> Iterator[DatabaseHistory]:
-    history = DatabaseHistory(open_database(address))
-    yield history
-    history.close()
+def history(engine: Engine) -> DatabaseHistory:
+    return DatabaseHistory(engine)
 
 
 def point(at: float, used: int = GIB, machine: str = "render-01", gpu: str = "0") -> GpuPoint:
@@ -171,10 +164,10 @@ def test_a_range_includes_both_its_ends_and_nothing_else(history: DatabaseHistor
 
 
 def test_another_store_on_the_same_file_goes_on_with_the_same_gpus(
-    history: DatabaseHistory, address: str
+    history: DatabaseHistory, database_url: str
 ) -> None:
     history.append([point(NOON)])
-    other = DatabaseHistory(open_database(address))
+    other = DatabaseHistory(open_database(database_url))
     other.append([point(NOON + 5), point(NOON + 5, gpu="1")])
     history.append([point(NOON + 10, gpu="1")])
     first, second = history.series("render-01", NOON, NOON + 60)
@@ -182,9 +175,10 @@ def test_another_store_on_the_same_file_goes_on_with_the_same_gpus(
     other.close()
 
 
-def test_a_batch_that_does_not_fit_the_disk_is_not_there_in_part(address: str) -> None:
-    engine = open_database(address)
-    history = DatabaseHistory(engine)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_batch_that_does_not_fit_the_disk_is_not_there_in_part(
+    history: DatabaseHistory, engine: Engine
+) -> None:
     history.append([point(NOON)])
     engine.dispose()
     event.listen(engine, "connect", lambda it, _: it.execute("PRAGMA max_page_count=20").close())
@@ -192,7 +186,6 @@ def test_a_batch_that_does_not_fit_the_disk_is_not_there_in_part(address: str) -
         history.append(every(5, NOON + 5, NOON + HOUR, gpu="1"))
     history.append([point(NOON + 10)])
     assert moments(one(history.series("render-01", NOON, NOON + HOUR))) == [NOON, NOON + 10]
-    history.close()
 
 
 def test_a_bucket_is_the_mean_of_its_points_with_the_worst_moment_kept(
@@ -238,58 +231,56 @@ def test_ten_minutes_are_the_mean_of_their_points_and_not_of_their_minutes(
     assert bucket.used_max_bytes == 9 * GIB
 
 
-def rolled(address: str) -> dict[str, list[tuple[object, ...]]]:
+def rolled(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
     """All that is rolled up, as it is stored."""
-    engine = open_database(address)
+    tables = ("points_by_minute", "points_by_ten_minutes", "roll_ups")
     with reading(engine) as connection:
-        found = {
-            name: [tuple(row) for row in connection.execute(text(f"SELECT * FROM {name}"))]
-            for name in ("points_by_minute", "points_by_ten_minutes", "roll_ups")
+        return {
+            name: sorted(tuple(row) for row in connection.execute(text(f"SELECT * FROM {name}")))
+            for name in tables
         }
-    engine.dispose()
-    return found
 
 
-def rolled_minutes(address: str) -> list[float]:
-    return [row[1] / 1000 for row in rolled(address)["points_by_minute"]]  # type: ignore[operator]
+def rolled_minutes(engine: Engine) -> list[float]:
+    return [row[1] / 1000 for row in rolled(engine)["points_by_minute"]]  # type: ignore[operator]
 
 
-def test_a_bucket_is_made_once_it_is_closed(history: DatabaseHistory, address: str) -> None:
+def test_a_bucket_is_made_once_it_is_closed(history: DatabaseHistory, engine: Engine) -> None:
     history.append(every(5, NOON, NOON + 3 * MINUTE))
     history.roll_up(NOON + 2 * MINUTE - 0.001)
-    assert rolled_minutes(address) == [NOON]
+    assert rolled_minutes(engine) == [NOON]
     history.roll_up(NOON + 2 * MINUTE)
-    assert rolled_minutes(address) == [NOON, NOON + MINUTE]
+    assert rolled_minutes(engine) == [NOON, NOON + MINUTE]
 
 
-def test_rolling_up_again_changes_nothing(history: DatabaseHistory, address: str) -> None:
+def test_rolling_up_again_changes_nothing(history: DatabaseHistory, engine: Engine) -> None:
     history.append(every(5, NOON, NOON + HOUR))
     history.roll_up(NOON + HOUR)
-    once = rolled(address)
+    once = rolled(engine)
     assert len(once["points_by_minute"]) == 60
     assert len(once["points_by_ten_minutes"]) == 6
     history.roll_up(NOON + HOUR)
-    assert rolled(address) == once
+    assert rolled(engine) == once
 
 
 def test_a_roll_up_after_days_of_standstill_makes_what_one_every_minute_makes(
-    history: DatabaseHistory, address: str, tmp_path: Path
+    history: DatabaseHistory, engine: Engine, tmp_path: Path
 ) -> None:
     points = every(30, NOON, NOON + 3 * HOUR) + every(30, NOON + 2 * DAY, NOON + 2 * DAY + HOUR)
-    late = f"sqlite:///{(tmp_path / 'late.db').as_posix()}"
-    other = DatabaseHistory(open_database(late))
+    late = open_database(f"sqlite:///{(tmp_path / 'late.db').as_posix()}")
+    other = DatabaseHistory(late)
     other.append(points)
     other.roll_up(NOON + 3 * DAY)
-    other.close()
     for at in range(int(NOON), int(NOON + 2 * DAY + HOUR), 30 * MINUTE):
         history.append([each for each in points if at <= each.at < at + 30 * MINUTE])
         history.roll_up(at + 30 * MINUTE)
     history.roll_up(NOON + 3 * DAY)
-    assert rolled(address) == rolled(late)
+    assert rolled(engine) == rolled(late)
     assert len(rolled(late)["points_by_minute"]) == 4 * 60
+    other.close()
 
 
-def test_a_point_that_comes_late_is_counted(history: DatabaseHistory, address: str) -> None:
+def test_a_point_that_comes_late_is_counted(history: DatabaseHistory, engine: Engine) -> None:
     history.append(every(5, NOON, NOON + HOUR, used_bytes=GIB))
     history.roll_up(NOON + HOUR)
     history.append([point(NOON + 31, used=15 * GIB)])
@@ -317,7 +308,7 @@ def test_a_point_that_comes_a_day_late_does_not_replace_what_many_made(
     assert {bucket.used_max_bytes for bucket in series.buckets} == {GIB}
 
 
-def test_each_level_is_kept_as_long_as_it_is_told(history: DatabaseHistory, address: str) -> None:
+def test_each_level_is_kept_as_long_as_it_is_told(history: DatabaseHistory, engine: Engine) -> None:
     for start in (NOON, NOON + 84 * DAY, NOON + 90 * DAY):
         history.append(every(5, start, start + 20 * MINUTE))
     now = NOON + 91 * DAY
@@ -325,11 +316,8 @@ def test_each_level_is_kept_as_long_as_it_is_told(history: DatabaseHistory, addr
     history.prune(now)
 
     def first(name: str) -> float:
-        engine = open_database(address)
         with reading(engine) as connection:
-            at = connection.execute(text(f"SELECT min(at) FROM {name}")).scalar_one()
-        engine.dispose()
-        return at / 1000
+            return connection.execute(text(f"SELECT min(at) FROM {name}")).scalar_one() / 1000
 
     assert first("points") == NOON + 90 * DAY
     assert first("points_by_minute") == NOON + 84 * DAY
@@ -349,11 +337,19 @@ def test_what_is_not_rolled_up_yet_is_not_pruned(history: DatabaseHistory) -> No
     assert (series.resolution_seconds, len(series.buckets)) == (600, 6)
 
 
-@pytest.fixture(scope="module")
-def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DatabaseHistory, float]]:
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+)
+def grown(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[DatabaseHistory, float]]:
     """A week and a half of one machine, rolled up and pruned a moment ago, and that moment."""
-    file = tmp_path_factory.mktemp("grown") / "tierwatch.db"
-    history = DatabaseHistory(open_database(f"sqlite:///{file.as_posix()}"))
+    if request.param == "sqlite":
+        file = tmp_path_factory.mktemp("grown") / "tierwatch.db"
+        url = f"sqlite:///{file.as_posix()}"
+    else:
+        url = request.getfixturevalue("postgres").url("grown")
+    history = DatabaseHistory(open_database(url))
     now = NOON + 11 * DAY + 95
     history.append(every(120, NOON, now - DAY))
     history.append(every(5, now - DAY, now))
@@ -491,10 +487,8 @@ def test_the_registry_names_the_store() -> None:
 
 
 @pytest.fixture
-def verdicts(address: str) -> Iterator[VerdictStore]:
-    engine = open_database(address)
-    yield VerdictStore(engine, now=lambda: NOON)
-    engine.dispose()
+def verdicts(engine: Engine) -> VerdictStore:
+    return VerdictStore(engine, now=lambda: NOON)
 
 
 def test_memories_come_back_as_they_were_saved_last(verdicts: VerdictStore) -> None:

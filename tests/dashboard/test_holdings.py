@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine, func, select
 
-from tierwatch_dashboard.database import open_database, reading
+from tierwatch_dashboard.database import reading
 from tierwatch_dashboard.history.holdings import HoldingStore
 from tierwatch_dashboard.history.tables import HOLDINGS
 from tierwatch_dashboard.holder_changes import Holder, HolderChange
@@ -18,13 +15,6 @@ DAY = 86400
 GIB = 2**30
 GAME = Holder(machine="render-01", gpu="0", name="game.exe")
 FORGE = Holder(machine="render-01", gpu="1", name="python launch.py", server="forge")
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{(tmp_path / 'tierwatch.db').as_posix()}")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

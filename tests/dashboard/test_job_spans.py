@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 from sqlalchemy import Engine
 
 from tierwatch_agent.snapshot import JobRecord, Outcome
-from tierwatch_dashboard.database import open_database
 from tierwatch_dashboard.history.job_spans import JobSpan, job_spans
 from tierwatch_dashboard.history.jobs import FinishedJob, JobStore
 
 NOON = 1_795_521_600.0
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{(tmp_path / 'tierwatch.db').as_posix()}")
-    yield engine
-    engine.dispose()
 
 
 def job(end: float, outcome: Outcome = "success", seconds: float | None = 10) -> FinishedJob:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,20 +9,12 @@ import pytest
 from sqlalchemy import Engine, event
 
 from tierwatch_agent.snapshot import JobRecord
-from tierwatch_dashboard.database import open_database
 from tierwatch_dashboard.history.jobs import FinishedJob, JobFilter, JobStore, Throughput
 
 NOON = 1_795_521_600.0
 HOUR = 3600.0
 DAY = 24 * HOUR
 MEGAPIXEL = 1024 * 1024
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{(tmp_path / 'tierwatch.db').as_posix()}")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
@@ -80,10 +70,12 @@ def test_what_is_not_known_stays_unknown(store: JobStore) -> None:
 
 
 def test_a_figure_that_is_none_is_unknown_and_keeps_no_other_job_out(store: JobStore) -> None:
-    store.append([job("absurd", pixels=2**70, width=-1, duration_seconds=-5.0), job("sound")])
-    (sound, absurd) = store.recent(2)
+    absurd = job("absurd", pixels=2**70, width=-1, steps=2**40, duration_seconds=-5.0, error="a\0")
+    store.append([absurd, job("sound")])
+    (sound, kept) = store.recent(2)
     assert sound.job.id == "sound"
-    assert (absurd.job.pixels, absurd.job.width, absurd.job.duration_seconds) == (None, None, None)
+    assert (kept.job.pixels, kept.job.width, kept.job.steps) == (None, None, None)
+    assert (kept.job.duration_seconds, kept.job.error) == (None, "a")
 
 
 def test_a_job_that_is_told_again_is_kept_once_and_as_it_was(store: JobStore) -> None:
@@ -125,6 +117,7 @@ def test_pages_follow_each_other_without_a_gap_where_jobs_end_together(store: Jo
     assert seen == ids(store)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_list_is_read_from_an_index_however_many_jobs_there_are(
     store: JobStore, engine: Engine
 ) -> None:

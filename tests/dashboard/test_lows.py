@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine
 
-from tierwatch_dashboard.database import open_database
 from tierwatch_dashboard.history import GpuPoint
 from tierwatch_dashboard.history.database import DatabaseHistory
 from tierwatch_dashboard.history.lows import lows
 
 NOON = 1_795_521_600.0
 GIB = 2**30
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{(tmp_path / 'tierwatch.db').as_posix()}")
-    yield engine
-    engine.dispose()
 
 
 def write(engine: Engine, machine: str, *points: tuple[float, int | None]) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timezone
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event, insert, update
 
-from tests.postgres import RunningPostgres
 from tierwatch_agent.snapshot import JobRecord
 from tierwatch_dashboard.causes import Cause
 from tierwatch_dashboard.changes import StateChange
-from tierwatch_dashboard.database import open_database, writing
+from tierwatch_dashboard.database import writing
 from tierwatch_dashboard.gpu_verdict import State
 from tierwatch_dashboard.history import GpuPoint
 from tierwatch_dashboard.history.database import DatabaseHistory
@@ -84,10 +82,8 @@ class Kept:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Iterator[Kept]:
-    engine = open_database(f"sqlite:///{(tmp_path / 'tierwatch.db').as_posix()}")
-    yield Kept(engine)
-    engine.dispose()
+def kept(engine: Engine) -> Kept:
+    return Kept(engine)
 
 
 def statements(engine: Engine, work: Callable[[], object]) -> int:
@@ -178,22 +174,15 @@ def test_a_week_to_come_is_empty(kept: Kept) -> None:
     assert (found.tiers, found.end - found.start) == ((), 0)
 
 
-@pytest.mark.slow
-def test_postgresql_gives_the_same_week(kept: Kept) -> None:
-    with RunningPostgres() as postgres:
-        engine = open_database(postgres.url("reports"))
-        other = Kept(engine)
-        for each in (kept, other):
-            each.becomes(-5, "ok")
-            each.becomes(40, "below", cause="others")
-            each.becomes(50, "ok")
-            each.becomes(100, "ok", tier="light")
-            each.finishes(1, 3)
-            each.finishes(101, 4)
-            each.drew(watts=100, hours=90)
-        found = other.reports.week(WEEK)
-        engine.dispose()
-    assert found == kept.reports.week(WEEK)
+def test_each_tier_is_told_what_it_drew_and_made(kept: Kept) -> None:
+    kept.becomes(-5, "ok")
+    kept.becomes(40, "below", cause="others")
+    kept.becomes(50, "ok")
+    kept.becomes(100, "ok", tier="light")
+    kept.finishes(1, 3)
+    kept.finishes(101, 4)
+    kept.drew(watts=100, hours=90)
+    found = kept.reports.week(WEEK)
     assert [(tier.tier, tier.images, tier.joules) for tier in found.tiers] == [
         ("light", 4, None),
         ("mass", 3, 9000 * HOUR),

@@ -60,7 +60,9 @@ def buckets(pieces: FromClause, width: int) -> Select[Any]:
     each = pieces.c
     placed = select(
         (each.at - each.at % width).label("bucket"),
-        *(each[name] for name in COLUMNS if name != "at"),
+        # So that PostgreSQL multiplies figures by them without running over.
+        cast(each.points, BigInteger).label("points"),
+        *(each[name] for name in COLUMNS if name not in ("at", "points")),
     ).subquery()
     c = placed.c
     columns: list[ColumnElement[Any]] = [

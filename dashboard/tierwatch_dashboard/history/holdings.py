@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from tierwatch_dashboard.database import reading, upsert, writing
 from tierwatch_dashboard.history.gpu_keys import GpuKeys
-from tierwatch_dashboard.history.rows import bytes_of, mebibytes, milliseconds, seconds
+from tierwatch_dashboard.history.rows import bytes_of, mebibytes, milliseconds, seconds, storable
 from tierwatch_dashboard.history.tables import BY_TEN_MINUTES, GPUS, HOLDERS, HOLDINGS
 from tierwatch_dashboard.holder_changes import Holder, HolderChange
 
@@ -170,7 +170,7 @@ class HoldingStore:
 def _holder_row(holder: Holder, keys: dict[tuple[str, str], int]) -> dict[str, Any]:
     return {
         "gpu": keys[holder.machine, holder.gpu],
-        "name": holder.name,
+        "name": storable(holder.name),
         # An empty word rather than NULL, of which a unique key admits several.
         "server": holder.server or "",
     }

@@ -30,7 +30,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from tierwatch_agent.snapshot import JobRecord, Outcome
 from tierwatch_dashboard.database import reading, upsert, writing
-from tierwatch_dashboard.history.rows import milliseconds, seconds
+from tierwatch_dashboard.history.rows import milliseconds, seconds, storable
 from tierwatch_dashboard.history.tables import JOBS
 
 KEPT_SECONDS = 90 * 86400.0
@@ -46,6 +46,8 @@ LOOKED_THROUGH = 1_000_000
 _SOUGHT_APART = 50
 """Up to so many machines are sought one by one, each by the index that begins with it."""
 _LARGEST = 2**62
+_LARGEST_INTEGER = 2**31
+_LARGE = frozenset({"pixels", "peak_vram"})
 
 _SAME_NAMES = (
     "id", "server", "outcome", "model", "width", "height", "batch", "steps", "images", "pixels",
@@ -277,12 +279,12 @@ def _conditions(sought: JobFilter) -> list[ColumnElement[bool]]:
 
 def _row_of(each: FinishedJob) -> dict[str, Any]:
     job = each.job
-    return {name: _kept(getattr(job, name)) for name in _SAME_NAMES} | {
+    return {name: _kept(name, getattr(job, name)) for name in _SAME_NAMES} | {
         "machine": each.machine,
         "ended_at": milliseconds(job.ended_at),
         "started_at": _thousandths(job.started_at),
         "duration": _thousandths(job.duration_seconds),
-        "peak_vram": _kept(job.peak_vram_bytes),
+        "peak_vram": _kept("peak_vram", job.peak_vram_bytes),
     }
 
 
@@ -300,9 +302,12 @@ def _job_of(row: RowMapping) -> StoredJob:
     )
 
 
-def _kept(value: str | int | None) -> str | int | None:
+def _kept(name: str, value: str | int | None) -> str | int | None:
     """A figure that is none (negative, or beyond any size) is unknown."""
-    return None if isinstance(value, int) and not 0 <= value < _LARGEST else value
+    if isinstance(value, str):
+        return storable(value)
+    most = _LARGEST if name in _LARGE else _LARGEST_INTEGER
+    return value if value is not None and 0 <= value < most else None
 
 
 def _thousandths(figure: float | None) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import BigInteger, Engine, cast, func, select
 
 from tierwatch_dashboard.database import reading
 from tierwatch_dashboard.fleet.trend import Low
@@ -37,7 +37,7 @@ def lows(engine: Engine, start: float, end: float) -> Iterator[Low]:
             select(
                 GPUS.c.machine,
                 GPUS.c.gpu,
-                (POINTS.c.minute * MINUTE).label("at"),
+                (cast(POINTS.c.minute, BigInteger) * MINUTE).label("at"),
                 func.min(POINTS.c.available).label("available_min"),
             )
             .join(GPUS, GPUS.c.id == POINTS.c.gpu)

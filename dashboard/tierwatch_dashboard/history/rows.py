@@ -30,6 +30,11 @@ def seconds(at: int) -> float:
     return at / _MILLI
 
 
+def storable(text: str) -> str:
+    """Text as every database takes it: PostgreSQL's holds no NUL."""
+    return text.replace("\0", "")
+
+
 def row_of(point: GpuPoint, key: int) -> dict[str, int | None]:
     """A point as a row of ``points``; a figure that is none (NaN, negative bytes) is unknown."""
     at = milliseconds(point.at)
