@@ -48,6 +48,7 @@ def wait_for_span(page: Page, test: str) -> None:
     """Waits until every chart's span, in milliseconds, is what a JavaScript condition says."""
     page.wait_for_function(
         "() => [...document.querySelectorAll('.plot')].every(plot => {"
+        " if (!plot._fullLayout) return false;"
         " const [from, to] = plot._fullLayout.xaxis.range.map(Date.parse);"
         f" const span = to - from; return {test} }})"
     )
@@ -110,7 +111,7 @@ def test_zooming_one_chart_zooms_them_all_and_asks_for_finer_figures(
     found = asked.value.json()
     assert found["range"] is None
     assert found["end_at"] - found["start_at"] == pytest.approx(900, abs=30)
-    expect(page.locator(".shown")).to_have_text(re.compile(r"^25 Nov, 05:3\d–05:5\d$"))
+    expect(page.locator(".shown")).to_have_text(re.compile(r"^25 Nov, 05:3\d–05:[45]\d$"))
     expect(page.locator(".ranges [aria-current]")).to_have_count(0)
 
     page.goto(page.url)
