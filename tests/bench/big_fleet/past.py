@@ -62,25 +62,26 @@ def bring_up_to_date(machines: int, hours: float) -> tuple[Path, str]:
     return file, f"{rows:,} rows in {took:.0f} s; {file} has {gigabytes:.1f} GB"
 
 
+def fill_as_kept(engine: Engine, machines: int, now: int) -> int:
+    """All that a dashboard keeps which has run for longer than it keeps anything; rows.
+
+    Who held VRAM and what was made is the opened machine's alone.
+    """
+    _add_gpus(engine, machines)
+    rows = _points(engine, now - LEVELS[0].kept, now)
+    for level in LEVELS[1:]:
+        rows += _roll_up(engine, level, "SELECT id FROM gpus", now - level.kept, now)
+    opened = f"SELECT id FROM gpus WHERE machine = '{OPENED}'"
+    rows += _holdings(engine, opened, now - KEPT, now)
+    return rows + _states(engine, now - KEPT, now) + _jobs(engine, range(1), now - KEPT, now)
+
+
 def _fill(engine: Engine, machines: int, span: int, now: int) -> int:
+    _add_gpus(engine, machines)
     with writing(engine) as connection:
-        connection.execute(
-            text("INSERT INTO gpus (machine, gpu) VALUES (:machine, :gpu) ON CONFLICT DO NOTHING"),
-            [
-                {"machine": name(m), "gpu": str(g)}
-                for m in range(machines)
-                for g in range(GPUS_EACH)
-            ],
-        )
         last = connection.execute(text("SELECT max(minute) FROM points")).scalar_one()
     start = max(now - span, ((last or 0) + 1) * MINUTE)
-    rows = 0
-    for minute in range(start - start % MINUTE, now, 10 * MINUTE):
-        with writing(engine) as connection:
-            statement = text(_points_sql())
-            stop = min(now, minute + 10 * MINUTE)
-            connection.execute(statement, {"start": minute, "stop": stop})
-            rows += connection.execute(text("SELECT changes()")).scalar_one()
+    rows = _points(engine, start, now)
     all_gpus = f"SELECT id FROM gpus WHERE id <= {machines * GPUS_EACH}"
     opened = f"SELECT id FROM gpus WHERE machine = '{OPENED}'"
     for level in LEVELS[1:]:
@@ -91,6 +92,29 @@ def _fill(engine: Engine, machines: int, span: int, now: int) -> int:
     rows += _states(engine, start, now)
     rows += _jobs(engine, range(machines), start, now)
     return rows + _jobs(engine, range(1), now - KEPT, start)
+
+
+def _add_gpus(engine: Engine, machines: int) -> None:
+    with writing(engine) as connection:
+        connection.execute(
+            text("INSERT INTO gpus (machine, gpu) VALUES (:machine, :gpu) ON CONFLICT DO NOTHING"),
+            [
+                {"machine": name(m), "gpu": str(g)}
+                for m in range(machines)
+                for g in range(GPUS_EACH)
+            ],
+        )
+
+
+def _points(engine: Engine, start: int, now: int) -> int:
+    rows = 0
+    for minute in range(start - start % MINUTE, now, 10 * MINUTE):
+        with writing(engine) as connection:
+            statement = text(_points_sql())
+            stop = min(now, minute + 10 * MINUTE)
+            connection.execute(statement, {"start": minute, "stop": stop})
+            rows += connection.execute(text("SELECT changes()")).scalar_one()
+    return rows
 
 
 def _points_sql() -> str:
