@@ -82,6 +82,9 @@ def test_every_page_is_sound_in_every_look(
         faults += [f"{path}: {fault}" for fault in looked_at(page, AUDITED[language])]
         if language == "ja":
             faults += [f"{path}: English is left: {said}" for said in english_in(page)]
+    page.evaluate("localStorage.setItem('layout', 'table')")
+    page.goto(studio.url)
+    faults += [f"/ as a table: {fault}" for fault in looked_at(page, AUDITED[language])]
     context.close()
 
     assert not faults, "\n".join(faults)
