@@ -12,7 +12,7 @@ disk makes the whole dashboard feel, to save a few points of a chart.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +127,24 @@ def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.I
     """An INSERT that can say what becomes of a row that is there already (``on_conflict_…``)."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     return dialect.insert(table)
+
+
+def insert_rows(
+    connection: Connection,
+    statement: sqlite.Insert | postgresql.Insert,
+    columns: Sequence[str],
+    rows: Sequence[tuple[object, ...]],
+) -> None:
+    """Executes an INSERT for many rows of plain values, which go to the driver as they are.
+
+    SQLAlchemy would look at each value of each row, at more than the cost of writing it.
+    """
+    compiled = statement.compile(dialect=connection.dialect, column_keys=list(columns))
+    if compiled.positional:
+        connection.exec_driver_sql(compiled.string, list(rows))
+    else:
+        named = [dict(zip(columns, row, strict=True)) for row in rows]
+        connection.exec_driver_sql(compiled.string, named)
 
 
 def _create_engine(url: str | URL) -> Engine:

@@ -54,6 +54,8 @@ class Inhibited:
             for finding in holding
             for equal in sources.get(finding.rule, ())
         }
+        held = {rule for rule, _equal, _values in self._held}
+        self._in_force = tuple(each for each in INHIBITIONS if each.source in held)
 
     def __contains__(self, alert: Alert) -> bool:
         """Whether something that holds makes its message needless."""
@@ -63,7 +65,7 @@ class Inhibited:
             and "machine" in alert.labels
             and (inhibition.source, inhibition.equal, _values(alert.labels, inhibition.equal))
             in self._held
-            for inhibition in INHIBITIONS
+            for inhibition in self._in_force
         )
 
 

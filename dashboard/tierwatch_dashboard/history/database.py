@@ -10,12 +10,12 @@ from operator import itemgetter
 
 from sqlalchemy import Connection, Engine, select
 
-from tierwatch_dashboard.database import reading, upsert, writing
+from tierwatch_dashboard.database import insert_rows, reading, upsert, writing
 from tierwatch_dashboard.history import GpuPoint, Series
 from tierwatch_dashboard.history.gpu_keys import GpuKeys
 from tierwatch_dashboard.history.keeping import marks, move_marks_back, prune_step, roll_up_step
 from tierwatch_dashboard.history.ranges import Range, answer, choose
-from tierwatch_dashboard.history.rows import bucket_of, milliseconds, row_of
+from tierwatch_dashboard.history.rows import POINT_COLUMNS, bucket_of, milliseconds, row_of
 from tierwatch_dashboard.history.tables import GPUS, LEVELS, POINTS, Level
 
 MAX_POINTS = 730
@@ -52,8 +52,9 @@ class DatabaseHistory:
             with writing(self._engine) as connection:
                 keys = self._keys.of(connection, ((p.machine, p.gpu) for p in points))
                 rows = [row_of(point, keys[point.machine, point.gpu]) for point in points]
-                connection.execute(upsert(connection, POINTS).on_conflict_do_nothing(), rows)
-                move_marks_back(connection, min(milliseconds(point.at) for point in points))
+                statement = upsert(connection, POINTS).on_conflict_do_nothing()
+                insert_rows(connection, statement, POINT_COLUMNS, rows)
+                move_marks_back(connection, milliseconds(min(point.at for point in points)))
             self._keys.keep(keys)
 
     def series(

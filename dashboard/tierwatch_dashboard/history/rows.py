@@ -9,6 +9,12 @@ from typing import Any
 from tierwatch_dashboard.history import Bucket, GpuPoint
 from tierwatch_dashboard.history.tables import MINUTE
 
+POINT_COLUMNS = (
+    "minute", "gpu", "at", "total", "used", "available", "others",
+    "utilization", "temperature", "power", "own", "clock", "heat", "capped",
+)  # fmt: skip
+"""Of ``points``, as ``row_of`` fills them."""
+
 _MILLI = 1_000
 _TENTHS = 10
 _PER_TEN_THOUSAND = 10_000
@@ -35,25 +41,25 @@ def storable(text: str) -> str:
     return text.replace("\0", "")
 
 
-def row_of(point: GpuPoint, key: int) -> dict[str, int | None]:
-    """A point as a row of ``points``; a figure that is none (NaN, negative bytes) is unknown."""
+def row_of(point: GpuPoint, key: int) -> tuple[int | None, ...]:
+    """A point as a row of ``POINT_COLUMNS``; no figure (NaN, negative bytes) is unknown."""
     at = milliseconds(point.at)
-    return {
-        "minute": at // MINUTE,
-        "gpu": key,
-        "at": at,
-        "total": _bytes(point.total_bytes),
-        "used": _bytes(point.used_bytes),
-        "available": _bytes(point.available_bytes),
-        "others": _bytes(point.others_bytes),
-        "utilization": _scaled(point.utilization_ratio, _PER_TEN_THOUSAND),
-        "temperature": _scaled(point.temperature_celsius, _TENTHS),
-        "power": _scaled(point.power_watts, _MILLI),
-        "own": mebibytes(point.own_bytes),
-        "clock": _in(_MEGAHERTZ, point.clock_hertz),
-        "heat": _scaled(point.heat_ratio, 1),
-        "capped": _scaled(point.capped_ratio, 1),
-    }
+    return (
+        at // MINUTE,
+        key,
+        at,
+        _bytes(point.total_bytes),
+        _bytes(point.used_bytes),
+        _bytes(point.available_bytes),
+        _bytes(point.others_bytes),
+        _scaled(point.utilization_ratio, _PER_TEN_THOUSAND),
+        _scaled(point.temperature_celsius, _TENTHS),
+        _scaled(point.power_watts, _MILLI),
+        mebibytes(point.own_bytes),
+        _in(_MEGAHERTZ, point.clock_hertz),
+        _scaled(point.heat_ratio, 1),
+        _scaled(point.capped_ratio, 1),
+    )
 
 
 def bucket_of(row: Sequence[Any]) -> Bucket:
