@@ -88,11 +88,7 @@ class Recorder:
             self._holders.extend(self._holder_changes.take(reading.machine, snapshot, reading.at))
             known = self._known_jobs.get(reading.machine, frozenset())
             self._known_jobs[reading.machine] = frozenset(job.id for job in snapshot.jobs)
-            self._jobs.extend(
-                each
-                for each in jobs(reading.machine, snapshot, reading.at)
-                if each.job.id not in known
-            )
+            self._jobs.extend(jobs(reading.machine, snapshot, reading.at, known))
 
     def take_change(self, change: StateChange) -> None:
         """Keeps the verdict of a machine that changed."""
@@ -153,13 +149,17 @@ class Recorder:
             self._waiting.extendleft(reversed(kept))
 
 
-def jobs(machine: str, snapshot: MachineSnapshot, at: float) -> Iterator[FinishedJob]:
-    """The finished jobs of a snapshot, on the dashboard's own clock.
+def jobs(
+    machine: str, snapshot: MachineSnapshot, at: float, known: Collection[str] = ()
+) -> Iterator[FinishedJob]:
+    """The finished jobs of a snapshot, on the dashboard's own clock, without those that are known.
 
     One that ended at no sensible moment, by a clock that was wrong and is right now, is left out.
     """
     ahead = at - snapshot.taken_at
     for job in snapshot.jobs:
+        if job.id in known:
+            continue
         ended_at = min(at, job.ended_at + ahead)
         if ended_at > at - KEPT_SECONDS:
             started_at = None if job.started_at is None else job.started_at + ahead

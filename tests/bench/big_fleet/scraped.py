@@ -154,6 +154,10 @@ def _snapshot(kind: int, turn: int) -> MachineSnapshot:
         msgspec.structs.replace(source, last_success_at=_EPOCH + 1e-6)
         for source in pairs[0].sources
     )
+    jobs = tuple(
+        msgspec.structs.replace(job, ended_at=_EPOCH + 1e-6, started_at=None)
+        for job in pairs[0].jobs
+    )
     server = msgspec.structs.replace(pairs[0].servers[0], gpus=(gpus[0].uuid,), stall=None)
     return msgspec.structs.replace(
         pairs[0],
@@ -162,7 +166,7 @@ def _snapshot(kind: int, turn: int) -> MachineSnapshot:
         gpus=gpus,
         sources=sources,
         servers=(server,),
-        jobs=(),
+        jobs=jobs,
     )
 
 
