@@ -1,4 +1,4 @@
-"""Who changed what of the inventory, and when: every change by a page, and every one in the file.
+"""Who changed what of the inventory, and when: by a page, by a command, or in the file.
 
 What was known last is kept beside the entries, so that what was changed in the file while no
 dashboard ran is told too. Entries are kept for good: they are few.
@@ -34,6 +34,7 @@ from tierwatch_dashboard.history.tables import METADATA
 from tierwatch_dashboard.inventory import Inventory
 from tierwatch_dashboard.inventory_change import Change, SetTier
 from tierwatch_dashboard.inventory_difference import Known, What, differences
+from tierwatch_dashboard.inventory_place import Made
 
 AUDIT = Table(
     "audit",
@@ -59,7 +60,7 @@ KNOWN = Table(
 )
 """One row: the inventory as it was known last, a ``Known`` as JSON."""
 
-Way = Literal["page", "file"]
+Way = Literal["page", "file", "command"]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,28 +91,35 @@ class AuditLog:
 
         ``by`` and ``change``: who made which change on a page.
         """
-        now = _known(inventory)
-        way: Way = "file" if change is None else "page"
-        renamed = (change.name, change.tier.name) if isinstance(change, SetTier) else None
-        at = milliseconds(self._now())
+        made = Made(inventory=inventory, by=by, change=change)
         with writing(self._engine) as connection:
-            before = _stored(connection)
-            if before == now:
-                return
-            rows = [
-                {
-                    "at": at,
-                    "person": by,
-                    "way": way,
-                    "machine": each.subject if each.what.startswith("machine.") else None,
-                    **msgspec.structs.asdict(each),
-                }
-                for each in (differences(before, now, renamed) if before else ())
-            ]
-            if rows:
-                connection.execute(insert(AUDIT), rows)
-            connection.execute(delete(KNOWN))
-            connection.execute(insert(KNOWN).values(key=1, document=msgspec.json.encode(now)))
+            self._write(connection, made, "file" if change is None else "page")
+
+    def take_within(self, connection: Connection, made: Made) -> None:
+        """The same in the transaction that changes the inventory's text itself."""
+        self._write(connection, made, "command" if made.change is None else "page")
+
+    def _write(self, connection: Connection, made: Made, way: Way) -> None:
+        now, change = _known(made.inventory), made.change
+        renamed = (change.name, change.tier.name) if isinstance(change, SetTier) else None
+        before = _stored(connection)
+        if before == now:
+            return
+        at = milliseconds(self._now())
+        rows = [
+            {
+                "at": at,
+                "person": made.by,
+                "way": way,
+                "machine": each.subject if each.what.startswith("machine.") else None,
+                **msgspec.structs.asdict(each),
+            }
+            for each in (differences(before, now, renamed) if before else ())
+        ]
+        if rows:
+            connection.execute(insert(AUDIT), rows)
+        connection.execute(delete(KNOWN))
+        connection.execute(insert(KNOWN).values(key=1, document=msgspec.json.encode(now)))
 
     def recent(
         self, limit: int, machine: str | None = None, before: int | None = None

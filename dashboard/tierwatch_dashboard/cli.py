@@ -70,13 +70,12 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _rules(options: argparse.Namespace) -> int:
-    from tierwatch_dashboard import config, inventory_file
+    from tierwatch_dashboard import config, inventory_stored
     from tierwatch_dashboard.alerts.prometheus import rules_file
-    from tierwatch_dashboard.inventory import InventoryError
 
     try:
-        inventory = inventory_file.load(config.find(options.config))
-    except (config.ConfigError, InventoryError) as error:
+        inventory = inventory_stored.load(config.load(config.find(options.config), flags={}))
+    except config.ConfigError as error:
         return _refuse(str(error))
     # As bytes: Prometheus reads UTF-8, whatever this terminal speaks.
     sys.stdout.buffer.write(rules_file(inventory).encode())
@@ -85,13 +84,12 @@ def _rules(options: argparse.Namespace) -> int:
 
 
 def _targets(options: argparse.Namespace) -> int:
-    from tierwatch_dashboard import config, inventory_file
-    from tierwatch_dashboard.inventory import InventoryError
+    from tierwatch_dashboard import config, inventory_stored
     from tierwatch_dashboard.targets import document
 
     try:
-        inventory = inventory_file.load(config.find(options.config))
-    except (config.ConfigError, InventoryError) as error:
+        inventory = inventory_stored.load(config.load(config.find(options.config), flags={}))
+    except config.ConfigError as error:
         return _refuse(str(error))
     sys.stdout.buffer.write(document(inventory.machines))
     sys.stdout.buffer.flush()
@@ -99,23 +97,40 @@ def _targets(options: argparse.Namespace) -> int:
 
 
 def _notify(options: argparse.Namespace) -> int:
-    from tierwatch_dashboard import config, inventory_file
+    from tierwatch_dashboard import config, inventory_stored
     from tierwatch_dashboard.alerts.receivers import why_not
-    from tierwatch_dashboard.inventory import InventoryError
 
     try:
-        file = config.find(options.config)
-        receivers = inventory_file.load(file).alerts.receivers
-    except (config.ConfigError, InventoryError) as error:
+        settings = config.load(config.find(options.config), flags={})
+        receivers = inventory_stored.load(settings).alerts.receivers
+    except config.ConfigError as error:
         return _refuse(str(error))
     if not receivers:
-        return _refuse(f"{file} has no receiver; add one under [[alerts.receiver]]")
+        place = "the inventory" if settings.inventory == "database" else settings.file
+        return _refuse(f"{place} has no receiver; add one under [[alerts.receiver]]")
     failed = False
     for receiver in receivers:
         why = why_not(receiver)
         failed = failed or why is not None
         print(f"{receiver.name}: {'ok' if why is None else f'failed: {why}'}", flush=True)
     return int(failed)
+
+
+def _inventory(options: argparse.Namespace) -> int:
+    from tierwatch_dashboard import config, inventory_stored
+
+    try:
+        settings = config.load(config.find(options.config), flags={})
+        if options.what == "show":
+            # As bytes: it is UTF-8, whatever this terminal speaks.
+            sys.stdout.buffer.write(inventory_stored.shown(settings))
+            sys.stdout.buffer.flush()
+        else:
+            machines = inventory_stored.put(settings, options.file).machines
+            print(f"in force within seconds; machines: {len(machines)}")
+    except config.ConfigError as error:
+        return _refuse(str(error))
+    return 0
 
 
 def _refuse(why: str) -> int:
@@ -129,6 +144,7 @@ _COMMANDS = {
     "rules": _rules,
     "targets": _targets,
     "notify": _notify,
+    "inventory": _inventory,
 }
 
 
@@ -191,6 +207,27 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: tierwatch notify test --config tierwatch.toml",
     )
     _add_config(test)
+    inventory = commands.add_parser(
+        "inventory",
+        help="prints or replaces the inventory that is in the database",
+        epilog="example: tierwatch inventory show > studio.toml",
+    )
+    what = inventory.add_subparsers(dest="what", required=True, metavar="WHAT")
+    show = what.add_parser(
+        "show",
+        help="prints it",
+        epilog="example: tierwatch inventory show --config tierwatch.toml > studio.toml",
+    )
+    _add_config(show)
+    put = what.add_parser(
+        "put",
+        help="checks a file and puts it in the place of what is there",
+        epilog="example: tierwatch inventory put studio.toml --config tierwatch.toml",
+    )
+    put.add_argument(
+        "file", type=Path, metavar="FILE", help="the inventory (TOML); [dashboard] is left out"
+    )
+    _add_config(put)
     return parser
 
 

@@ -1,7 +1,7 @@
 """The dashboard's own settings: flags before environment before ``[dashboard]`` before defaults.
 
-They stand in the file that holds the inventory, ``tierwatch.toml``; the inventory's tables are not
-looked at here.
+They stand in the file that holds the inventory, ``tierwatch.toml``, whose tables are not looked at
+here; with ``inventory = "database"`` it holds nothing else.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ FILE_NAME = "tierwatch.toml"
 TABLE = "dashboard"
 DEFAULT_LISTEN = "127.0.0.1:8090"
 LOG_FORMATS = ("text", "json")
+INVENTORIES = ("file", "database")
 ENVIRONMENT = {
     "listen": "TIERWATCH_LISTEN",
     "database": "TIERWATCH_DATABASE",
+    "inventory": "TIERWATCH_INVENTORY",
     "poll_interval": "TIERWATCH_POLL_INTERVAL",
     "fleet.source": "TIERWATCH_FLEET_SOURCE",
     "fleet.url": "TIERWATCH_FLEET_URL",
@@ -57,9 +59,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """What a dashboard runs with."""
 
     file: Path
-    """Holds the settings and the inventory."""
+    """Holds the settings, and the inventory unless that is in the database."""
     database: str
     """An SQLAlchemy URL."""
+    inventory: str = "file"
+    """``file``: beside the settings; ``database``: one for all dashboards that share it."""
     listen: str = DEFAULT_LISTEN
     """HOST:PORT; loopback unless told otherwise. Port 0 takes any free one."""
     poll_interval_seconds: float = 5.0
@@ -126,6 +130,17 @@ def load(
     return Config(file=file, **settings)
 
 
+def refuse_inventory(file: Path) -> None:
+    """ConfigError where the settings' file holds an inventory too, which is in the database."""
+    others = [key for key in _top(file).given if key != TABLE]
+    if others:
+        raise ConfigError(
+            f"{file}: {', '.join(others)}: the inventory is in the database (inventory = "
+            f'"database"): put it there with "tierwatch inventory put {file}", then remove all '
+            f"but [{TABLE}] here"
+        )
+
+
 def address(listen: str) -> tuple[str, int]:
     """Host and port of a HOST:PORT; ValueError says how to write one."""
     host, colon, port = listen.rpartition(":")
@@ -147,6 +162,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _written(file: Path) -> Table:
+    return _top(file).table(TABLE)
+
+
+def _top(file: Path) -> Table:
     try:
         with file.open("rb") as stream:
             document = tomllib.load(stream)
@@ -154,7 +173,7 @@ def _written(file: Path) -> Table:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: is not TOML: {error}") from error
-    return Table(document, str(file), ConfigError).table(TABLE)
+    return Table(document, str(file), ConfigError)
 
 
 def _alone(key: str, value: str, origin: str) -> Table:
@@ -175,7 +194,7 @@ def _engine(source: str | None, found: dict[str, Any], written: Table) -> Promql
 
 def _settings(table: Table, folder: Path) -> dict[str, Any]:
     """What a table sets. A database's bare path counts from ``folder``."""
-    table.only(("listen", "database", "poll_interval", "fleet", "log_format"))
+    table.only(("listen", "database", "inventory", "poll_interval", "fleet", "log_format"))
     fleet = table.table("fleet")
     fleet.only(("source", *promql_settings.KEYS))
     listen = table.text("listen", DEFAULT_LISTEN)
@@ -193,6 +212,7 @@ def _settings(table: Table, folder: Path) -> dict[str, Any]:
         "database": None if database is None else _database(database, folder),
         "poll_interval_seconds": interval,
         "fleet_source": fleet.choice("source", tuple(SOURCES)),
+        "inventory": table.choice("inventory", INVENTORIES),
         "log_format": table.choice("log_format", LOG_FORMATS),
     }
     return {name: value for name, value in found.items() if value is not None}

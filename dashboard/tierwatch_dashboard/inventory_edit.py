@@ -49,6 +49,16 @@ def edited(content: bytes, change: Change) -> bytes:
     return (mark + tomlkit.dumps(document).replace("\n", end)).encode()
 
 
+def without(content: bytes, key: str) -> bytes:
+    """The content without one of its tables, where it has it; EditError as ``edited``."""
+    written = content.decode()
+    document = _parsed(written.removeprefix(_BOM).replace("\r\n", "\n"))
+    if key not in document:
+        return content
+    del document[key]
+    return tomlkit.dumps(document).lstrip("\n").encode()
+
+
 def lines(content: bytes, changed: bytes) -> tuple[str, ...]:
     """What a person would change by hand: "line 34: - tier = …", "line 34: + tier = …"."""
     before, after = (each.decode().splitlines() for each in (content, changed))

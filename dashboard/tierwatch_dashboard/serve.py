@@ -36,6 +36,7 @@ from tierwatch_dashboard.history.watches import WatchStore
 from tierwatch_dashboard.inventory import Inventory, InventoryError
 from tierwatch_dashboard.inventory_change import Change
 from tierwatch_dashboard.inventory_file import InventoryFile
+from tierwatch_dashboard.inventory_stored import place_of
 from tierwatch_dashboard.last_hour import HOUR, LastHour
 from tierwatch_dashboard.lease import RENEWED_EVERY_SECONDS
 from tierwatch_dashboard.recording import Recorder
@@ -68,12 +69,17 @@ class Dashboard:
     """Every part of a dashboard, wired and not yet running. ConfigError says why it cannot be."""
 
     def __init__(self, config: Config) -> None:
+        self._inventory_is_shared = config.inventory == "database"
         try:
-            self._inventory_file = InventoryFile(config.file)
             engine = open_database(config.database)
-        except (InventoryError, DatabaseError) as error:
+        except DatabaseError as error:
             raise ConfigError(str(error)) from error
         self._audit = AuditLog(engine)
+        try:
+            self._inventory_file = InventoryFile(place_of(config, engine, self._audit))
+        except (ConfigError, InventoryError, DatabaseError) as error:
+            engine.dispose()
+            raise ConfigError(str(error)) from error
         self._database = engine
         self._verdicts = VerdictStore(engine)
         self._duty = Duty(engine, self._verdicts)
@@ -197,7 +203,9 @@ class Dashboard:
     def _follow(self, inventory: Inventory, by: str | None, change: Change | None) -> None:
         """Writes down what changed of the inventory, and has it hold at once."""
         try:
-            self._audit.take(inventory, by, change)
+            # One in the database is written down by whoever changes it there.
+            if not self._inventory_is_shared:
+                self._audit.take(inventory, by, change)
         except DatabaseError:
             # What was changed holds; the next change's entry, or the next start's, tells it too.
             _log.exception("a change of the inventory could not be written down")
@@ -214,7 +222,7 @@ class Dashboard:
         interval = config.poll_interval_seconds
         counting = LAST_HOUR_SECONDS if self._counted is None else COUNTED_ELSEWHERE_SECONDS
         everybody_s = (
-            Job(name="inventory", every_seconds=2.0, run=self._inventory_file.refresh),
+            Job(name="inventory", every_seconds=1.0, run=self._inventory_file.refresh),
             Job(name="judge", every_seconds=1.0, run=lambda: self._state.judge(time.time())),
             Job(name="look", every_seconds=LOOK_SECONDS, run=lambda: look(self.app)),
             Job(name="last_hour", every_seconds=counting, run=self._last_hour.refresh),

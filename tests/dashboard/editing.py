@@ -19,6 +19,7 @@ from tierwatch_dashboard.fleet.state import FleetState, MachineView
 from tierwatch_dashboard.inventory import Inventory, Machine
 from tierwatch_dashboard.inventory_change import Change
 from tierwatch_dashboard.inventory_file import InventoryFile
+from tierwatch_dashboard.inventory_place import FilePlace
 
 HERE = {"Sec-Fetch-Site": "same-origin"}
 """What a browser sends with a form of the dashboard's own page."""
@@ -33,7 +34,7 @@ class EditedStudio:
         tables = "\n".join(table(view.machine) for view in known)
         self.path.write_text(f"# The studio.\n{tables}", encoding="utf-8")
         self.now = Clock()
-        self.file = InventoryFile(self.path, now=self.now)
+        self.file = InventoryFile(FilePlace(self.path), now=self.now)
         self.engine: Engine = open_database(f"sqlite:///{folder / 'tierwatch.db'}")
         self.audit = AuditLog(self.engine, self.now)
         self.fleet = FleetState(self.file, self.now)

@@ -9,6 +9,7 @@ import pytest
 from tierwatch_dashboard.alerts.settings import AlertSettings, Receiver, Route, RuleSettings
 from tierwatch_dashboard.inventory import InventoryError
 from tierwatch_dashboard.inventory_file import InventoryFile, load, parse
+from tierwatch_dashboard.inventory_place import FilePlace
 
 MACHINE = """
 [[machine]]
@@ -199,7 +200,7 @@ def test_a_receiver_s_secret_is_in_no_error_and_no_representation() -> None:
 def test_an_edit_that_is_refused_leaves_the_last_good_receivers_in_force(tmp_path: Path) -> None:
     path = tmp_path / "tierwatch.toml"
     path.write_text(MACHINE + STUDIO, encoding="utf-8")
-    file = InventoryFile(path, sleep=lambda _seconds: None)
+    file = InventoryFile(FilePlace(path, sleep=lambda _seconds: None))
     path.write_text(MACHINE + STUDIO.replace("json://", "jsun://"), encoding="utf-8")
     assert not file.refresh()
     assert file.error is not None

@@ -20,6 +20,7 @@ from sqlalchemy import Engine, create_engine, event, text
 import tierwatch_dashboard.alerts.tables
 import tierwatch_dashboard.audit
 import tierwatch_dashboard.fleet.shared
+import tierwatch_dashboard.inventory_database
 import tierwatch_dashboard.lease
 import tierwatch_dashboard.migrations
 from tests.postgres import RunningPostgres

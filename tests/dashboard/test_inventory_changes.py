@@ -24,6 +24,7 @@ from tierwatch_dashboard.inventory_change import (
     standing,
 )
 from tierwatch_dashboard.inventory_file import Conflict, InventoryFile, load
+from tierwatch_dashboard.inventory_place import FilePlace
 
 ONE = '# Ours.\n[[machine]]\nid = "render-01"\nurl = "http://render-01:9838"\ntier = "mass"\n'
 TO_LIGHT = Assign(machine="render-01", tier="light")
@@ -43,7 +44,7 @@ def _many(path: Path, count: int) -> None:
 
 def test_a_change_is_in_the_file_and_in_force_when_it_returns(path: Path) -> None:
     heard: list[tuple[Inventory, str | None, Change | None]] = []
-    file = InventoryFile(path)
+    file = InventoryFile(FilePlace(path))
     file.listen(lambda *what: heard.append(what))
     file.change(TO_LIGHT, "Yuki")
     assert file.current.machines[0].tier == "light"
@@ -54,7 +55,7 @@ def test_a_change_is_in_the_file_and_in_force_when_it_returns(path: Path) -> Non
 
 def test_what_was_saved_in_an_editor_a_moment_before_stays(path: Path) -> None:
     heard: list[tuple[Inventory, str | None, Change | None]] = []
-    file = InventoryFile(path)
+    file = InventoryFile(FilePlace(path))
     file.listen(lambda *what: heard.append(what))
     path.write_text(f'{ONE}tags = ["loud"] # by hand\n', encoding="utf-8")
     file.change(TO_LIGHT, "Yuki")
@@ -66,7 +67,7 @@ def test_what_was_saved_in_an_editor_a_moment_before_stays(path: Path) -> None:
 
 
 def test_what_somebody_else_decided_meanwhile_is_not_overwritten(path: Path) -> None:
-    file = InventoryFile(path)
+    file = InventoryFile(FilePlace(path))
     seen = standing(file.current, TO_LIGHT)
     path.write_text(ONE.replace("mass", "draft"), encoding="utf-8")
     with pytest.raises(Conflict):
@@ -78,7 +79,7 @@ def test_what_somebody_else_decided_meanwhile_is_not_overwritten(path: Path) -> 
 
 
 def test_two_who_decide_the_same_do_not_quarrel(path: Path) -> None:
-    file = InventoryFile(path)
+    file = InventoryFile(FilePlace(path))
     seen = standing(file.current, TO_LIGHT)
     file.change(TO_LIGHT, "Yuki", seen)
     file.change(TO_LIGHT, "Ken", seen)
@@ -86,7 +87,7 @@ def test_two_who_decide_the_same_do_not_quarrel(path: Path) -> None:
 
 
 def test_a_file_that_is_not_valid_is_left_alone(path: Path) -> None:
-    file = InventoryFile(path)
+    file = InventoryFile(FilePlace(path))
     broken = ONE.replace('"mass"', "mass")
     path.write_text(broken, encoding="utf-8")
     with pytest.raises(EditError, match=r"not valid as it stands\. tierwatch\.toml: line 5"):
@@ -104,7 +105,7 @@ def test_a_change_that_would_make_the_file_invalid_is_refused(path: Path) -> Non
         '[alerts.rule.NoThroughput.tier.spare]\nenabled = true\n',
         encoding="utf-8",
     )  # fmt: skip
-    file = InventoryFile(path)
+    file = InventoryFile(FilePlace(path))
     before = path.read_bytes()
     with pytest.raises(EditError, match=r"not be valid any more\. .*spare"):
         file.change(RemoveTier(name="spare"), "Yuki")
@@ -115,7 +116,7 @@ def test_a_link_stays_one_and_what_it_leads_to_is_changed(path: Path, tmp_path: 
     link = tmp_path / "links" / "tierwatch.toml"
     link.parent.mkdir()
     link.symlink_to(path)
-    InventoryFile(link).change(TO_LIGHT, "Yuki")
+    InventoryFile(FilePlace(link)).change(TO_LIGHT, "Yuki")
     assert link.is_symlink()
     assert 'tier = "light"' in path.read_text(encoding="utf-8")
     assert list(link.parent.iterdir()) == [link]
@@ -127,8 +128,9 @@ def test_a_file_that_cannot_be_written_says_what_to_put_there(path: Path) -> Non
 import json, os, sys
 from pathlib import Path
 from tierwatch_dashboard.inventory_change import Assign
-from tierwatch_dashboard.inventory_file import InventoryFile, Unwritable
-file = InventoryFile(Path(sys.argv[1]))
+from tierwatch_dashboard.inventory_file import InventoryFile
+from tierwatch_dashboard.inventory_place import FilePlace, Unwritable
+file = InventoryFile(FilePlace(Path(sys.argv[1])))
 if os.geteuid() == 0:
     os.setuid(65534)
 try:
@@ -154,7 +156,7 @@ except Unwritable as error:
 @pytest.mark.slow
 def test_of_200_changes_by_many_threads_none_is_lost(path: Path) -> None:
     _many(path, 25)
-    file = InventoryFile(path)
+    file = InventoryFile(FilePlace(path))
 
     def change(number: int) -> None:
         machine, what = number % 25, number // 25
@@ -182,8 +184,9 @@ import sys
 from pathlib import Path
 from tierwatch_dashboard.inventory_change import SetTags
 from tierwatch_dashboard.inventory_file import InventoryFile
+from tierwatch_dashboard.inventory_place import FilePlace
 path, first, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-file = InventoryFile(path)
+file = InventoryFile(FilePlace(path))
 for number in range(first, last):
     file.change(SetTags(machine=f"m-{number}", tags=("by", str(first))), "a process")
 """

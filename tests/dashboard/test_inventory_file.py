@@ -10,6 +10,7 @@ from tierwatch_agent.tiers import DEFAULT_TIERS, Tier
 from tierwatch_dashboard.alerts.settings import AlertSettings
 from tierwatch_dashboard.inventory import Inventory, InventoryError, Machine, Policy
 from tierwatch_dashboard.inventory_file import InventoryFile, load, parse
+from tierwatch_dashboard.inventory_place import FilePlace
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "tierwatch.toml"
 ONE = '[[machine]]\nid = "render-01"\nurl = "http://render-01:9838"\ntier = "mass"\n'
@@ -257,12 +258,12 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
 def test_the_first_load_raises(path: Path) -> None:
     path.write_text("[polcy]", encoding="utf-8")
     with pytest.raises(InventoryError, match="Did you mean policy"):
-        InventoryFile(path)
+        InventoryFile(FilePlace(path))
 
 
 def test_an_edit_takes_force(path: Path) -> None:
     times = iter((100.0, 200.0))
-    file = InventoryFile(path, now=lambda: next(times))
+    file = InventoryFile(FilePlace(path), now=lambda: next(times))
     assert file.loaded_at == 100.0
     assert not file.refresh()
     path.write_text(TWO, encoding="utf-8")
@@ -273,7 +274,7 @@ def test_an_edit_takes_force(path: Path) -> None:
 
 
 def test_a_change_of_comments_alone_changes_nothing(path: Path) -> None:
-    file = InventoryFile(path)
+    file = InventoryFile(FilePlace(path))
     before = file.current
     path.write_text(f"# mine\n{ONE}", encoding="utf-8")
     assert not file.refresh()
@@ -281,7 +282,7 @@ def test_a_change_of_comments_alone_changes_nothing(path: Path) -> None:
 
 
 def test_a_bad_edit_leaves_the_last_good_one_in_force_until_it_is_mended(path: Path) -> None:
-    file = InventoryFile(path)
+    file = InventoryFile(FilePlace(path))
     before = file.current
     path.write_text(ONE.replace("mass", "mas"), encoding="utf-8")
     for _ in range(2):
@@ -295,7 +296,7 @@ def test_a_bad_edit_leaves_the_last_good_one_in_force_until_it_is_mended(path: P
 
 
 def test_a_file_that_goes_missing_leaves_the_last_good_one_in_force(path: Path) -> None:
-    file = InventoryFile(path)
+    file = InventoryFile(FilePlace(path))
     path.unlink()
     assert not file.refresh()
     assert "there is no such file" in str(file.error)
@@ -312,7 +313,7 @@ def test_a_file_is_not_taken_while_an_editor_is_at_it(path: Path) -> None:
         if rest:
             path.write_text(rest.pop(0), encoding="utf-8")
 
-    file = InventoryFile(path, sleep=write_on)
+    file = InventoryFile(FilePlace(path, sleep=write_on))
     path.write_text("", encoding="utf-8")
     assert file.refresh()
     assert len(file.current.machines) == 2
@@ -327,7 +328,7 @@ def test_a_file_that_is_replaced_by_another_is_read(path: Path) -> None:
         if draft.exists():
             draft.replace(path)
 
-    file = InventoryFile(path, sleep=replace)
+    file = InventoryFile(FilePlace(path, sleep=replace))
     path.unlink()
     assert file.refresh()
     assert file.error is None

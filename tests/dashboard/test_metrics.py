@@ -22,6 +22,7 @@ from tierwatch_dashboard.alerts.outbox import OutboxHealth
 from tierwatch_dashboard.fleet import Reading, SourceHealth
 from tierwatch_dashboard.fleet.state import FleetState
 from tierwatch_dashboard.inventory_file import InventoryFile
+from tierwatch_dashboard.inventory_place import FilePlace
 from tierwatch_dashboard.metrics import Observed, expose
 from tierwatch_dashboard.recording import RecorderHealth
 from tierwatch_dashboard.scheduler import JobHealth
@@ -57,7 +58,7 @@ class Scraped:
 
     def __post_init__(self) -> None:
         self.file.write_text(INVENTORY)
-        self.inventory_file = InventoryFile(self.file, now=lambda: NOW)
+        self.inventory_file = InventoryFile(FilePlace(self.file), now=lambda: NOW)
         self.state = FleetState(self.inventory_file, lambda: NOW)
         self._app = Flask(__name__)
         expose(

@@ -11,7 +11,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from tierwatch_agent.words import say
 from tierwatch_dashboard.app import services
 from tierwatch_dashboard.inventory_change import Assign, EditError, Maintain, machine_of
-from tierwatch_dashboard.inventory_file import Conflict, Unwritable
+from tierwatch_dashboard.inventory_file import Conflict
+from tierwatch_dashboard.inventory_place import Unwritable
 from tierwatch_dashboard.web import same_origin
 from tierwatch_dashboard.web.alert_forms import FormError, said, words_of
 from tierwatch_dashboard.web.alerts import COOKIE, done, who

@@ -55,7 +55,7 @@ def change_line(entry: Entry) -> ChangeLine:
     return ChangeLine(
         key=entry.key,
         at=entry.at,
-        by=entry.by or say("somebody, in the file"),
+        by=entry.by or (say("somebody, in the file") if entry.way == "file" else say("somebody")),
         machine=entry.subject if entry.what.startswith("machine.") else None,
         subject=entry.subject,
         what=_what(entry),
