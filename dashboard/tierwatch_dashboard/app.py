@@ -16,6 +16,7 @@ from tierwatch_dashboard.inventory import Inventory
 if TYPE_CHECKING:
     from tierwatch_dashboard.alerts.board import AlertBoard
     from tierwatch_dashboard.audit import Entry
+    from tierwatch_dashboard.envelope import Envelope
     from tierwatch_dashboard.fleet.state import MachineView
     from tierwatch_dashboard.history import History
     from tierwatch_dashboard.history.jobs import JobLog
@@ -32,6 +33,7 @@ BLUEPRINTS: tuple[str, ...] = (
     "tierwatch_dashboard.web.report:bp",
     "tierwatch_dashboard.web.assignments:bp",
     "tierwatch_dashboard.web.tiers:bp",
+    "tierwatch_dashboard.web.envelope:bp",
     "tierwatch_dashboard.web.alerts:bp",
     "tierwatch_dashboard.web.silences:bp",
     "tierwatch_dashboard.web.api:bp",
@@ -40,6 +42,7 @@ BLUEPRINTS: tuple[str, ...] = (
     "tierwatch_dashboard.web.api_alerts:bp",
     "tierwatch_dashboard.web.api_studio:bp",
     "tierwatch_dashboard.web.api_report:bp",
+    "tierwatch_dashboard.web.api_envelope:bp",
     "tierwatch_dashboard.web.openapi:bp",
     "tierwatch_dashboard.web.discovery:bp",
     "tierwatch_dashboard.web.health:bp",
@@ -118,6 +121,15 @@ class LastHour(Protocol):
         ...
 
 
+class Production(Protocol):
+    """What the studio makes and what it takes, as it is counted in the background."""
+
+    @property
+    def current(self) -> Envelope:
+        """The last count."""
+        ...
+
+
 class Alerts(Protocol):
     """Where alerts are kept, as the settings have it."""
 
@@ -147,6 +159,8 @@ class Services:
     """None: this dashboard keeps no log of changes."""
     reports: Reports | None = None
     """None: this dashboard keeps no reports."""
+    production: Production | None = None
+    """None: this dashboard keeps no jobs of its own, and nothing is known of recipes."""
 
     trends: Trends = field(default_factory=Trends)
     """The last hour of available VRAM."""

@@ -96,6 +96,27 @@ def _targets(options: argparse.Namespace) -> int:
     return 0
 
 
+def _can(options: argparse.Namespace) -> int:
+    import json
+
+    from tierwatch_dashboard import can
+
+    url = options.url or can.DEFAULT_URL
+    if options.url is None and options.config is not None:
+        from tierwatch_dashboard import config
+
+        try:
+            url = f"http://{config.load(options.config, flags={}).listen}"
+        except config.ConfigError as error:
+            return _refuse(str(error))
+    try:
+        answer = can.ask(url, options.model, options.size, options.batch)
+    except can.CannotTell as error:
+        return _refuse(str(error))
+    print(json.dumps(answer, ensure_ascii=False) if options.json else "\n".join(can.table(answer)))
+    return 0
+
+
 def _notify(options: argparse.Namespace) -> int:
     from tierwatch_dashboard import config, inventory_stored
     from tierwatch_dashboard.alerts.receivers import why_not
@@ -144,6 +165,7 @@ _COMMANDS = {
     "rules": _rules,
     "targets": _targets,
     "notify": _notify,
+    "can": _can,
     "inventory": _inventory,
 }
 

@@ -8,7 +8,7 @@ server that fills whatever card it is given needs less than it takes.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from statistics import median
 from typing import NamedTuple
@@ -151,27 +151,26 @@ class Envelopes:
         self._news_at: set[Spot] = set()
         self._jobs = self._left_out = 0
 
-    def take(self, jobs: Iterable[Ended]) -> None:
-        """Takes in jobs, each machine's in the order of their ends."""
-        for job in jobs:
-            server = (job.machine, job.server)
-            is_cold = self._loaded.get(server) != job.model
-            self._loaded[server] = job.model
-            if job.outcome not in ("success", "oom"):
-                continue
-            name = _name(job)
-            if name is None:
-                self._left_out += 1
-                continue
-            self._jobs += 1
-            spot = (job.machine, job.gpu)
-            self._news.add(name)
-            places = self._made.setdefault(name, {})
-            figures = places.get(spot)
-            if figures is None:
-                figures = places[spot] = _Figures()
-            figures.take(job, is_cold=is_cold)
-            self._weigh(spot, job)
+    def take(self, job: Ended) -> None:
+        """Takes in a job; each machine's come in the order of their ends."""
+        server = (job.machine, job.server)
+        is_cold = self._loaded.get(server) != job.model
+        self._loaded[server] = job.model
+        if job.outcome not in ("success", "oom"):
+            return
+        name = _name(job)
+        if name is None:
+            self._left_out += 1
+            return
+        self._jobs += 1
+        spot = (job.machine, job.gpu)
+        self._news.add(name)
+        places = self._made.setdefault(name, {})
+        figures = places.get(spot)
+        if figures is None:
+            figures = places[spot] = _Figures()
+        figures.take(job, is_cold=is_cold)
+        self._weigh(spot, job)
 
     def envelope(self) -> Envelope:
         """The envelope of what was taken in so far."""

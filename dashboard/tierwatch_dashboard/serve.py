@@ -26,8 +26,10 @@ from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.fleet.shared import SHARED_EVERY_SECONDS
 from tierwatch_dashboard.fleet.state import FleetState
 from tierwatch_dashboard.fleet.trend import Trends
+from tierwatch_dashboard.history.available_at import AvailableAt
 from tierwatch_dashboard.history.energy import EnergyLog
 from tierwatch_dashboard.history.holdings import HoldingStore
+from tierwatch_dashboard.history.job_feed import JobFeed
 from tierwatch_dashboard.history.jobs import JobStore
 from tierwatch_dashboard.history.lows import lows
 from tierwatch_dashboard.history.past import Past
@@ -39,6 +41,7 @@ from tierwatch_dashboard.inventory_file import InventoryFile
 from tierwatch_dashboard.inventory_stored import place_of
 from tierwatch_dashboard.last_hour import HOUR, LastHour
 from tierwatch_dashboard.lease import RENEWED_EVERY_SECONDS
+from tierwatch_dashboard.production import Production
 from tierwatch_dashboard.recording import Recorder
 from tierwatch_dashboard.reports import Reports
 from tierwatch_dashboard.scheduler import Background, Job
@@ -60,6 +63,9 @@ LOOK_SECONDS = 0.25
 
 LAST_HOUR_SECONDS = 10.0
 """How often the last hour's jobs are counted."""
+
+PRODUCTION_SECONDS = 5.0
+"""How often ended jobs are added to what the studio can make."""
 
 COUNTED_ELSEWHERE_SECONDS = 60.0
 """The same, where an engine counts them out of an hour of samples."""
@@ -104,6 +110,8 @@ class Dashboard:
             memories=self._load_memories(),
             on_change=self._take_change,
         )
+        self._points = AvailableAt(engine)
+        self._production = Production(JobFeed(engine), self._available_at, time.time)
         self._inventory_file.listen(self._follow)
         self._alerting = Alerting(
             engine,
@@ -128,6 +136,7 @@ class Dashboard:
                 alerts=self._alerting,
                 editor=self._inventory_file,
                 audit=self._audit,
+                production=None if self._counted else self._production,
                 reports=Reports(
                     self._verdicts, self._watches, self._jobs, EnergyLog(engine), time.time
                 ),
@@ -180,6 +189,15 @@ class Dashboard:
         if self._counted is None:
             self._recorder.take(reading)
 
+    def _available_at(self, machine: str, uuid: str | None, moment: float) -> int | None:
+        """What was available on a GPU that its machine still has."""
+        view = self._state.view(machine)
+        gpus = view.snapshot.gpus if view and view.snapshot else ()
+        index = next((gpu.index for gpu in gpus if gpu.uuid == uuid), None)
+        if index is None and uuid is None and len(gpus) == 1:
+            index = gpus[0].index
+        return None if index is None else self._points.at(machine, index, moment)
+
     def _show(self, reading: Reading) -> None:
         self._state.receive(reading)
         self._trends.take(reading)
@@ -227,6 +245,11 @@ class Dashboard:
             Job(name="look", every_seconds=LOOK_SECONDS, run=lambda: look(self.app)),
             Job(name="last_hour", every_seconds=counting, run=self._last_hour.refresh),
         )
+        if self._counted is None:
+            kept = Job(
+                name="production", every_seconds=PRODUCTION_SECONDS, run=self._production.refresh
+            )
+            everybody_s = (*everybody_s, kept)
         shared = (
             Job(name="duty", every_seconds=RENEWED_EVERY_SECONDS, run=self._keep_duty),
             Job(name="exchange", every_seconds=SHARED_EVERY_SECONDS, run=self._exchange),

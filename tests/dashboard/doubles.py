@@ -11,6 +11,7 @@ from tierwatch_agent.snapshot import Outcome
 from tierwatch_dashboard.alerts.board import AlertBoard
 from tierwatch_dashboard.app import Services
 from tierwatch_dashboard.changes import StateChange
+from tierwatch_dashboard.envelope import Envelope
 from tierwatch_dashboard.fleet import SourceHealth
 from tierwatch_dashboard.fleet.state import MachineView
 from tierwatch_dashboard.fleet.trend import Trends
@@ -163,6 +164,13 @@ class LastHour:
 
 
 @dataclass
+class Production:
+    """What the studio makes; the test sets it."""
+
+    current: Envelope = field(default_factory=Envelope)
+
+
+@dataclass
 class InventoryFile:
     """The inventory file; the test sets its error."""
 
@@ -202,6 +210,7 @@ class Studio:
     source: SourceHealth = field(default_factory=SourceHealth)
     past: Past = field(default_factory=Past)
     alerts: Alerts | None = None
+    production: Production = field(default_factory=Production)
 
     def __post_init__(self) -> None:
         self.inventory_file.current = Inventory(
@@ -220,4 +229,5 @@ class Studio:
             trends=self.trends,
             source=lambda: self.source,
             alerts=self.alerts,
+            production=self.production,
         )

@@ -93,5 +93,6 @@ def made(
 def envelope(jobs: Sequence[Ended]) -> Envelope:
     """What these jobs tell."""
     envelopes = Envelopes()
-    envelopes.take(jobs)
+    for job in jobs:
+        envelopes.take(job)
     return envelopes.envelope()

@@ -33,7 +33,7 @@ def test_the_version_is_the_distribution_s(capsys: pytest.CaptureFixture[str]) -
     assert run(capsys, "--version") == (0, f"tierwatch {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "rules", "notify test"])
+@pytest.mark.parametrize("command", ["serve", "demo", "rules", "notify test", "can"])
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, said, _ = run(capsys, *command.split(), "--help")
     assert code == 0

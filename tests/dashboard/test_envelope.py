@@ -81,9 +81,9 @@ def test_jobs_without_a_peak_still_tell_their_time() -> None:
 
 def test_it_grows_as_jobs_end_and_what_was_given_stays_as_it_was() -> None:
     envelopes = Envelopes()
-    envelopes.take([ended(9 * GB)])
+    envelopes.take(ended(9 * GB))
     before = envelopes.envelope()
-    envelopes.take([ended(10 * GB, at=1)])
+    envelopes.take(ended(10 * GB, at=1))
     after = envelopes.envelope()
     assert (before.recipes[SQUARE].jobs, after.recipes[SQUARE].jobs) == (1, 2)
     assert list(after.loads["render-01", "GPU-0"].peaks) == [9 * GB, 10 * GB]

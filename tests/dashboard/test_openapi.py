@@ -18,9 +18,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from sqlalchemy import Engine, insert, text
 from werkzeug.test import TestResponse
 
-from tests.dashboard.doubles import Alerts, Studio
+from tests.dashboard.doubles import Alerts, Production, Studio
 from tests.dashboard.firing import at_risk, below, down, hold, stalled
 from tests.dashboard.making import last_jobs, running, server, stalled_machine, with_servers
+from tests.dashboard.produced import produced
 from tests.dashboard.studio import GIB, NOW
 from tierwatch_agent.snapshot import MachineSnapshot
 from tierwatch_dashboard.alerts.matchers import parse
@@ -44,6 +45,7 @@ PATHS = {
     "/api/v1/alerts": "",
     "/api/v1/alerts/history": "",
     "/api/v1/alerts/silences": "",
+    "/api/v1/can": "",
     "/api/v1/changes": "",
     "/api/v1/fleet": "",
     "/api/v1/jobs": "",
@@ -51,6 +53,8 @@ PATHS = {
     "/api/v1/machines/{machine_id}/charts": "render-03",
     "/api/v1/machines/{machine_id}/series": "render-03",
     PATH: "",
+    "/api/v1/placement": "",
+    "/api/v1/recipes": "",
     "/api/v1/report": "",
     "/api/v1/tiers": "",
 }
@@ -62,8 +66,13 @@ TAKEN: dict[str, tuple[object, ...]] = {
     "to": (NOW, NOW + 60),
     "date": ("2026-11-24",),
     "week": ("2026-W47", "2026-W48"),
+    "model": ("sdxl_base", "flux1-dev-Q8_0"),
+    "size": ("1024x1024", "1344x768", "16384x64"),
 }
 """Values of what takes not just any word or figure, by its name or its format."""
+RECIPE = {"model": "sdxl_base", "size": "1024x1024"}
+ASKED = {"/api/v1/can": RECIPE, "/api/v1/placement": RECIPE}
+"""What a path must be asked with."""
 BESIDE = {"from": {"to": NOW}, "to": {"from": NOW - 3600}}
 """What is said only together with another, where it is no day."""
 
@@ -82,6 +91,7 @@ def services(tmp_path: Path) -> Iterator[Services]:
         ]
     )
     studio = Studio(jobs=jobs)
+    studio.production = Production(produced())
     studio.alerts = Alerts(AlertStore(engine, studio.now))
     known = studio.fleet.view("render-01")
     assert known
@@ -162,7 +172,7 @@ def test_each_operation_says_what_it_is_for(document: dict[str, Any]) -> None:
 def test_every_answer_is_as_it_says(
     client: FlaskClient, document: dict[str, Any], path: str
 ) -> None:
-    _holds(document, path, client.get(_address(path)), 200)
+    _holds(document, path, client.get(_address(path), query_string=ASKED.get(path)), 200)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -173,7 +183,7 @@ def test_every_value_that_it_offers_is_taken(
         schema, name = parameter["schema"], parameter["name"]
         values = [*schema.get("enum", []), *_bounds(schema)] or ["render-03"]
         for value in TAKEN.get(schema.get("format", name), values):
-            query = {**_beside(parameter), name: value}
+            query = {**ASKED.get(path, {}), **_beside(parameter), name: value}
             _holds(document, path, client.get(_address(path), query_string=query), 200)
 
 
@@ -185,7 +195,7 @@ def test_what_it_does_not_offer_is_refused_as_it_says(
         schema, name = parameter["schema"], parameter["name"]
         if schema == {"type": "string"}:
             continue
-        query = {**_beside(parameter), name: "no-such-thing"}
+        query = {**ASKED.get(path, {}), **_beside(parameter), name: "no-such-thing"}
         answer = client.get(_address(path), query_string=query)
         assert name in _holds(document, path, answer, 400)["error"]
 
@@ -200,13 +210,18 @@ def test_an_unknown_machine_is_refused_as_it_says(
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in PATHS if path.split("/")[3] in ("alerts", "changes", "report")]
+    "path",
+    [
+        path
+        for path in PATHS
+        if path.split("/")[3] in ("alerts", "can", "changes", "placement", "recipes", "report")
+    ],
 )
 def test_what_a_dashboard_does_not_keep_is_refused_as_it_says(
     services: Services, document: dict[str, Any], path: str
 ) -> None:
     client = create_app(
-        dataclasses.replace(services, alerts=None, audit=None, reports=None)
+        dataclasses.replace(services, alerts=None, audit=None, production=None, reports=None)
     ).test_client()
     assert "no" in _holds(document, path, client.get(path), 404)["error"]
 

@@ -6,6 +6,7 @@ import msgspec
 from flask import Flask, current_app, request
 
 from tierwatch_agent.words import say
+from tierwatch_dashboard.app import services
 from tierwatch_dashboard.web.badge import badge
 from tierwatch_dashboard.web.language import spoken
 
@@ -24,6 +25,7 @@ PLACES: tuple[Place, ...] = (
     Place(name=say("Jobs"), path="/jobs"),
     Place(name=say("Alerts"), path="/alerts", below=("/alerts/",)),
     Place(name=say("Tiers"), path="/tiers", below=("/tiers/",)),
+    Place(name=say("Recipes"), path="/envelope"),
     Place(name=say("Report"), path="/report"),
 )
 """In the order in which they are named; one whose page a dashboard lacks is left out."""
@@ -63,7 +65,10 @@ def init_app(app: Flask) -> None:
 def places() -> list[Place]:
     """Those that this dashboard has."""
     served = {rule.rule for rule in current_app.url_map.iter_rules()}
-    return [p for p in PLACES if p.path in served and (p.path != "/alerts" or badge() is not None)]
+    lacking = {"/alerts"} if badge() is None else set[str]()
+    if services().production is None:
+        lacking.add("/envelope")
+    return [place for place in PLACES if place.path in served - lacking]
 
 
 def standing_in(place: Place) -> str | None:

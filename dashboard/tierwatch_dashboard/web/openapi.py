@@ -49,6 +49,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     words: str
     schema: Mapping[str, Any] = MappingProxyType({"type": "string"})
+    required: bool = False
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +179,7 @@ def _in_query(parameters: tuple[Parameter, ...]) -> Iterator[dict[str, Any]]:
             "name": each.name,
             "in": "query",
             "description": each.words,
+            **({"required": True} if each.required else {}),
             "schema": dict(each.schema),
         }
 
