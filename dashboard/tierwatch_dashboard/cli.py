@@ -165,8 +165,8 @@ _COMMANDS = {
     "rules": _rules,
     "targets": _targets,
     "notify": _notify,
-    "can": _can,
     "inventory": _inventory,
+    "can": _can,
 }
 
 
@@ -250,6 +250,24 @@ def _parser() -> argparse.ArgumentParser:
         "file", type=Path, metavar="FILE", help="the inventory (TOML); [dashboard] is left out"
     )
     _add_config(put)
+    can = commands.add_parser(
+        "can",
+        help="says which machine can run a model at a size: now, when emptied, or never",
+        epilog="example: tierwatch can --size 1344x768 --batch 4 sdxl_base_1.0",
+    )
+    can.add_argument("model", metavar="MODEL", help="the name of a model that was used here")
+    can.add_argument("--size", metavar="WxH", required=True, help="in pixels: 1344x768")
+    can.add_argument("--batch", type=int, metavar="N", default=1, help="images at once (1)")
+    can.add_argument(
+        "--url", metavar="URL", help="the running dashboard (default http://127.0.0.1:8090)"
+    )
+    can.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the dashboard's settings: its address is taken from there, without --url",
+    )
+    can.add_argument("--json", action="store_true", help="prints the API's answer as it is")
     return parser
 
 
