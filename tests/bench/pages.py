@@ -4,7 +4,8 @@
 
 A real dashboard asks agents that are played on real sockets; each figure changes at every poll. Its
 database holds the past of the whole fleet. The server's time is measured from outside, from the
-request to the last byte of the answer over the loopback, while it goes on asking and recording.
+request to the last byte of the answer over the loopback, while it goes on asking and recording; and
+beside it the processor time of the thread that answered, which says the same on a busy machine.
 Bytes are as compressed as a browser asks for them. A page is interactive once it handles a key
 while htmx is live, counted from the start of navigation with an empty cache.
 """
@@ -26,6 +27,7 @@ from tests.bench.big_fleet.browser import Asked, asked_for, seconds_to_interacti
 from tests.bench.big_fleet.machines import TIERS, name, tags
 from tests.bench.big_fleet.past import OPENED, bring_up_to_date
 from tests.bench.big_fleet.played import PlayedFleet
+from tests.bench.big_fleet.timed import PRELUDE
 from tests.bench.big_fleet.viewers import Seen, many_viewers, one_after_another, one_viewer
 from tests.end_to_end.browser import launch
 from tests.end_to_end.running_dashboard import RunningDashboard, wait_until
@@ -49,7 +51,7 @@ def main() -> None:
     print(words, flush=True)
     with tempfile.TemporaryDirectory() as folder, PlayedFleet(asked.machines) as fleet:
         (Path(folder) / "tierwatch.toml").write_text(_settings(database, fleet.urls))
-        with RunningDashboard(Path(folder)) as dashboard:
+        with RunningDashboard(Path(folder), prelude=PRELUDE) as dashboard:
             wait_until(dashboard.is_ready)
             _measure(dashboard, asked.viewers, asked.seconds)
             dashboard.end()
@@ -77,6 +79,7 @@ def _measure(dashboard: RunningDashboard, viewers: int, seconds: float) -> None:
     if live is not None:
         update = asyncio.run(one_viewer(url, FLEET, live, ROUNDS))
         _say("one live update of the fleet: server time", update.seconds, 0.010, "s")
+        _say("    of it processor time", update.cpu_seconds, 0.010, "s")
         _say("one live update of the fleet: bytes", _kilobytes(update), 10, "kB")
     for span in ("24 h", "90 days"):
         _page(f"machine page over {span}", url, asked[span], 0.080, None)
@@ -104,11 +107,13 @@ def _page(what: str, url: str, asked: Asked, goal: float, goal_kb: float | None)
     found = asyncio.run(one_after_another(url, asked.first, ROUNDS, PAUSE_SECONDS))
     sums = [sum(times) for times in zip(*(seen.seconds for seen in found), strict=True)]
     sizes = [sum(each) for each in zip(*(_kilobytes(seen) for seen in found), strict=True)]
+    used = [sum(times) for times in zip(*(seen.cpu_seconds for seen in found), strict=True)]
     _say(f"{what}: server time", sums, goal, "s")
+    _say("    of it processor time", used, goal, "s")
     if len(found) > 1:
         for address, seen in zip(asked.first, found, strict=True):
             short = address.partition("?")[0].rpartition("/")[2]
-            _say(f"    {short}", seen.seconds, None, "s")
+            _say(f"        {short}", seen.cpu_seconds, None, "s")
     _say(f"{what}: bytes", sizes, goal_kb, "kB")
 
 

@@ -7,31 +7,14 @@ from flask import Blueprint, abort, request
 from werkzeug.wrappers import Response
 
 from tierwatch_dashboard.app import services
-from tierwatch_dashboard.charts.spans import DEFAULT_RANGE, RANGES, SpanError, asked
+from tierwatch_dashboard.charts.spans import SpanError, asked
 from tierwatch_dashboard.history import Series
 from tierwatch_dashboard.web import answers
+from tierwatch_dashboard.web.charts import SPAN
 from tierwatch_dashboard.web.machine import view_of
-from tierwatch_dashboard.web.openapi import Parameter, answers_with
+from tierwatch_dashboard.web.openapi import answers_with
 
 bp = Blueprint("api_past", __name__, url_prefix="/api/v1/machines/<machine_id>")
-
-SPAN = (
-    Parameter(
-        name="range",
-        words="how far back",
-        schema={"type": "string", "enum": list(RANGES), "default": DEFAULT_RANGE},
-    ),
-    Parameter(
-        name="from",
-        words="Unix seconds; with to, in place of a range",
-        schema={"type": "number", "minimum": 0},
-    ),
-    Parameter(
-        name="to",
-        words="Unix seconds, from 60 s to 90 days after from",
-        schema={"type": "number", "minimum": 0},
-    ),
-)
 
 
 class SeriesAnswer(msgspec.Struct, frozen=True, kw_only=True):

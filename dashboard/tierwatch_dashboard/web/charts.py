@@ -37,6 +37,25 @@ if TYPE_CHECKING:
 bp = Blueprint("charts", __name__, url_prefix="/api/v1/machines/<machine_id>")
 
 
+SPAN = (
+    Parameter(
+        name="range",
+        words="how far back",
+        schema={"type": "string", "enum": list(RANGES), "default": DEFAULT_RANGE},
+    ),
+    Parameter(
+        name="from",
+        words="Unix seconds; with to, in place of a range",
+        schema={"type": "number", "minimum": 0},
+    ),
+    Parameter(
+        name="to",
+        words="Unix seconds, from 60 s to 90 days after from",
+        schema={"type": "number", "minimum": 0},
+    ),
+)
+
+
 class ChartsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A machine's past over one span: a figure of what happened, and one of each GPU."""
 
@@ -53,21 +72,7 @@ class ChartsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 @bp.get("/charts")
 @answers_with(
     ChartsAnswer,
-    Parameter(
-        name="range",
-        words="how far back",
-        schema={"type": "string", "enum": list(RANGES), "default": DEFAULT_RANGE},
-    ),
-    Parameter(
-        name="from",
-        words="Unix seconds; with to, in place of a range",
-        schema={"type": "number", "minimum": 0},
-    ),
-    Parameter(
-        name="to",
-        words="Unix seconds, from 60 s to 90 days after from",
-        schema={"type": "number", "minimum": 0},
-    ),
+    *SPAN,
     Parameter(
         name="theme",
         words="the colours",

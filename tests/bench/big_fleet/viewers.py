@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from tests.bench.big_fleet.timed import seconds_in
+
 EVERY_SECONDS = 2.0
 _HEADERS = {"Accept-Encoding": "gzip, br, zstd", "HX-Request": "true"}
 _TOKEN = re.compile(rb'name="since" value="([^"]*)"')
@@ -21,6 +23,8 @@ class Seen:
 
     seconds: list[float] = field(default_factory=list[float])
     """From the request to the last byte."""
+    cpu_seconds: list[float] = field(default_factory=list[float])
+    """Of the thread that answered."""
     sizes: list[int] = field(default_factory=list[int])
     """Bytes as they came over the wire, without the head."""
     changed: int = 0
@@ -46,6 +50,7 @@ class Viewer:
                 seen.failed += 1
                 return
             seen.seconds.append(took)
+            seen.cpu_seconds.append(seconds_in(answer.headers.get("Server-Timing", "")))
             seen.sizes.append(int(answer.headers.get("Content-Length", len(body))))
             seen.changed += answer.status == 200
         if answer.headers.get("Content-Type", "").startswith("text/html"):
