@@ -129,6 +129,7 @@ class Agents:
     def __exit__(self, *exc: object) -> None:
         for url in list(self._servers):
             self.end(url)
+        asyncio.run_coroutine_threadsafe(_settled(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -143,6 +144,10 @@ class Agents:
 
     async def _play(self, answer: Answer, port: int) -> str:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if url not in self._servers:
+                # Accepted in the very moment in which the agent ended.
+                writer.transport.abort()
+                return
             self.connections[url] += 1
             self._writers[url].add(writer)
             try:
@@ -169,3 +174,9 @@ class Agents:
             writer.transport.abort()
         await asyncio.sleep(0)
         await server.wait_closed()
+
+
+async def _settled() -> None:
+    """Until what was accepted at the end has been closed again: some turns of the loop."""
+    for _ in range(10):
+        await asyncio.sleep(0)
