@@ -91,8 +91,8 @@ def build() -> dashboard.Dashboard:
                 "",
                 "none",
                 query(
-                    "sum by (state) (tierwatch_machine_state"
-                    f'{{{CHOSEN},state=~"down|stalled|below"}})',
+                    "sum by (state) (max by (machine, state) (tierwatch_machine_state"
+                    f'{{{CHOSEN},state=~"down|stalled|below"}}))',
                     "{{state}}",
                 ),
             ).min(0)
