@@ -164,6 +164,8 @@ class Services:
 
     trends: Trends = field(default_factory=Trends)
     """The last hour of available VRAM."""
+    database_error: Callable[[], str | None] = lambda: None
+    """Why the database gives no answer; None: it does."""
     source: Callable[[], SourceHealth] = SourceHealth
     """How what tells of the machines fares."""
     look_seconds: float = 0.0

@@ -24,12 +24,18 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+from tierwatch_dashboard.database_errors import (
+    BROKEN,
+    BUSY_TIMEOUT_SECONDS,
+    NOT_WRITABLE,
+    in_words,
+    without_password,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
-
-BUSY_TIMEOUT_SECONDS = 10
-"""How long a writer waits for another process's transaction."""
 
 CHECKED_BYTES = 256 * 2**20
 """Files up to this size are checked whole before use, in a second or two; of larger ones a start
@@ -39,7 +45,16 @@ _WRITERS_TURN = 0x74696572
 """The advisory lock of PostgreSQL that a writing transaction holds; the number is Tierwatch's."""
 
 _POSTGRESQL = "postgresql+psycopg"
-_CONNECT_SECONDS = 5
+_CONNECTIONS = 40
+"""At most, to PostgreSQL: its jobs, pages and deliveries at once, with room to spare."""
+_CONNECT = {
+    "connect_timeout": 5,
+    # A host that vanished is given up in seconds and not in a quarter of an hour.
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 _NO_DRIVER = "install tierwatch[postgresql]"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -51,28 +66,6 @@ _PRAGMAS = (
     "cache_size=-8000",
     "journal_size_limit=67108864",
 )
-
-_BROKEN = (
-    "is damaged, or no SQLite database: restore a copy of it, or move it away together with its "
-    "-wal and -shm files, and Tierwatch begins a new one"
-)
-_NOT_WRITABLE = (
-    "cannot be written: let the account that runs Tierwatch write the file and its folder, "
-    "or give another place"
-)
-_EXPLANATIONS: tuple[tuple[str, str], ...] = (
-    ("file is not a database", _BROKEN),
-    ("malformed", _BROKEN),
-    ("unable to open database file", _NOT_WRITABLE),
-    ("readonly database", _NOT_WRITABLE),
-    ("database or disk is full", "cannot grow, its disk is full: free some space"),
-    (
-        "database is locked",
-        f"has been locked by another program for {BUSY_TIMEOUT_SECONDS} s: "
-        "close what holds it open, or give each its own file",
-    ),
-)
-"""What SQLite says, and what it means with its mend; Python 3.10 has the text only, no code."""
 
 
 class DatabaseError(Exception):
@@ -152,7 +145,8 @@ def _create_engine(url: str | URL) -> Engine:
         address = make_url(url)
     except ArgumentError as error:
         raise DatabaseError(
-            f'"{url}" is not a database address: write sqlite:///FILE or postgresql://HOST/NAME'
+            f'"{without_password(str(url))}" is not a database address: '
+            "write sqlite:///FILE or postgresql://HOST/NAME"
         ) from error
     if address.get_backend_name() == "postgresql":
         return _create_postgresql(address)
@@ -174,7 +168,8 @@ def _create_postgresql(address: URL) -> Engine:
             address.set(drivername=_POSTGRESQL),
             # A connection that a restart of the database cut is replaced, and not an error.
             pool_pre_ping=True,
-            connect_args={"connect_timeout": _CONNECT_SECONDS},
+            max_overflow=_CONNECTIONS,
+            connect_args=_CONNECT,
         )
     except ModuleNotFoundError as error:
         raise DatabaseError(f"{_shown(address)}: PostgreSQL's driver: {_NO_DRIVER}") from error
@@ -201,13 +196,13 @@ def _check_sqlite(engine: Engine) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         large = file.exists() and file.stat().st_size > CHECKED_BYTES
     except OSError as error:
-        raise DatabaseError(f"{file} {_NOT_WRITABLE} ({error})") from error
+        raise DatabaseError(f"{file} {NOT_WRITABLE} ({error})") from error
     if large:
         return
     with reading(engine) as connection:
         finding = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     if finding != "ok":
-        raise DatabaseError(f"{file} {_BROKEN} ({finding})")
+        raise DatabaseError(f"{file} {BROKEN} ({finding})")
 
 
 def _use_wal(engine: Engine) -> None:
@@ -255,11 +250,9 @@ def _explained(engine: Engine) -> Generator[None]:
     try:
         yield
     except DBAPIError as error:
-        said = str(error.orig)
-        for sign, meaning in _EXPLANATIONS:
-            if sign in said:
-                raise DatabaseError(f"{_place(engine)} {meaning}") from error
-        raise DatabaseError(f"{_place(engine)}: {said}") from error
+        raise DatabaseError(f"{_place(engine)} {in_words(str(error.orig))}") from error
+    except NoConnectionFree as error:
+        raise DatabaseError(f"{_place(engine)} answers too slowly") from error
 
 
 def _place(engine: Engine) -> str:
@@ -269,4 +262,4 @@ def _place(engine: Engine) -> str:
 def _shown(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return str(url.database)
-    return url.render_as_string(hide_password=True)
+    return url.render_as_string(hide_password=True).replace(_POSTGRESQL, "postgresql", 1)

@@ -33,11 +33,18 @@ class Duty:
         self._verdicts = verdicts
         self._lock = threading.Lock()
         self._unwritten: dict[str, StateChange] = {}
+        self.error: str | None = None
+        """Why the database could not be asked last; None: it could."""
 
     @property
     def works(self) -> bool:
         """Whether this dashboard does the work now."""
         return self._lease is None or self._lease.is_held
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks the agents: it works, or cannot be told what another hears."""
+        return self.works or self.error is not None
 
     @property
     def is_shared(self) -> bool:
@@ -53,7 +60,13 @@ class Duty:
         if self._lease is None:
             return False
         before = self._lease.is_held
-        return self._lease.renew() and not before
+        try:
+            taken = self._lease.renew() and not before
+        except DatabaseError as error:
+            self.error = str(error)
+            raise
+        self.error = None
+        return taken
 
     def release(self) -> None:
         """Leaves the duty to the others at once."""

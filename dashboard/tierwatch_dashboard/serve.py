@@ -26,6 +26,7 @@ from tierwatch_dashboard.fleet import Reading
 from tierwatch_dashboard.fleet.shared import SHARED_EVERY_SECONDS
 from tierwatch_dashboard.fleet.state import FleetState
 from tierwatch_dashboard.fleet.trend import Trends
+from tierwatch_dashboard.ground import Ground
 from tierwatch_dashboard.history.available_at import AvailableAt
 from tierwatch_dashboard.history.energy import EnergyLog
 from tierwatch_dashboard.history.holdings import HoldingStore
@@ -67,6 +68,9 @@ LAST_HOUR_SECONDS = 10.0
 PRODUCTION_SECONDS = 5.0
 """How often ended jobs are added to what the studio can make."""
 
+HEARD_WITHIN_SECONDS = 20.0
+"""How long that waits after a start for machines that are not heard yet."""
+
 COUNTED_ELSEWHERE_SECONDS = 60.0
 """The same, where an engine counts them out of an hour of samples."""
 
@@ -80,6 +84,7 @@ class Dashboard:
             engine = open_database(config.database)
         except DatabaseError as error:
             raise ConfigError(str(error)) from error
+        self._started = time.monotonic()
         self._audit = AuditLog(engine)
         try:
             self._inventory_file = InventoryFile(place_of(config, engine, self._audit))
@@ -110,8 +115,9 @@ class Dashboard:
             memories=self._load_memories(),
             on_change=self._take_change,
         )
-        self._points = AvailableAt(engine)
-        self._production = Production(JobFeed(engine), self._available_at, time.time)
+        self._production = Production(
+            JobFeed(engine), Ground(self._state.view, AvailableAt(engine)), time.time
+        )
         self._inventory_file.listen(self._follow)
         self._alerting = Alerting(
             engine,
@@ -131,6 +137,7 @@ class Dashboard:
                 now=time.time,
                 trends=self._trends,
                 source=self._fleet.health,
+                database_error=lambda: self._duty.error,
                 look_seconds=2 * LOOK_SECONDS,
                 past=Past(engine, self._holdings, self._verdicts),
                 alerts=self._alerting,
@@ -159,7 +166,10 @@ class Dashboard:
         """Begins to ask, judge and record."""
         self._recall_trends()
         self._fleet.start()
-        self._keep_duty()
+        try:
+            self._keep_duty()
+        except DatabaseError:
+            _log.exception("the database gives no answer: it is asked again")
         self._background.start()
 
     def stop(self) -> None:
@@ -167,12 +177,12 @@ class Dashboard:
         self._background.stop()
         self._fleet.stop()
         self._alerting.stop()
-        if self._duty.works:
-            try:
-                self._recorder.write()
+        try:
+            self._recorder.write()
+            if self._duty.works:
                 self._save_memories()
-            except DatabaseError:
-                _log.exception("the last readings could not be stored")
+        except DatabaseError:
+            _log.exception("the last readings could not be stored")
         self._duty.release()
         self.close()
 
@@ -189,14 +199,12 @@ class Dashboard:
         if self._counted is None:
             self._recorder.take(reading)
 
-    def _available_at(self, machine: str, uuid: str | None, moment: float) -> int | None:
-        """What was available on a GPU that its machine still has."""
-        view = self._state.view(machine)
-        gpus = view.snapshot.gpus if view and view.snapshot else ()
-        index = next((gpu.index for gpu in gpus if gpu.uuid == uuid), None)
-        if index is None and uuid is None and len(gpus) == 1:
-            index = gpus[0].index
-        return None if index is None else self._points.at(machine, index, moment)
+    def _add_to_production(self) -> None:
+        # By its machine a job's card is known: what is told of them comes first.
+        views = self._state.views()
+        waited = time.monotonic() - self._started
+        if waited >= HEARD_WITHIN_SECONDS or all(view.snapshot for view in views):
+            self._production.refresh()
 
     def _show(self, reading: Reading) -> None:
         self._state.receive(reading)
@@ -242,12 +250,15 @@ class Dashboard:
         everybody_s = (
             Job(name="inventory", every_seconds=1.0, run=self._inventory_file.refresh),
             Job(name="judge", every_seconds=1.0, run=lambda: self._state.judge(time.time())),
+            # What waits was heard while this dashboard worked, even if another does by now.
+            Job(name="record", every_seconds=interval, run=self._recorder.write),
+            Job(name="poll", every_seconds=interval, run=self._poll),
             Job(name="look", every_seconds=LOOK_SECONDS, run=lambda: look(self.app)),
             Job(name="last_hour", every_seconds=counting, run=self._last_hour.refresh),
         )
         if self._counted is None:
             kept = Job(
-                name="production", every_seconds=PRODUCTION_SECONDS, run=self._production.refresh
+                name="production", every_seconds=PRODUCTION_SECONDS, run=self._add_to_production
             )
             everybody_s = (*everybody_s, kept)
         shared = (
@@ -255,8 +266,6 @@ class Dashboard:
             Job(name="exchange", every_seconds=SHARED_EVERY_SECONDS, run=self._exchange),
         )
         of_one = (
-            Job(name="poll", every_seconds=interval, run=self._fleet.poll_round),
-            Job(name="record", every_seconds=interval, run=self._recorder.write),
             Job(name="memories", every_seconds=MEMORY_SECONDS, run=self._save_memories),
             Job(name="watch", every_seconds=MEMORY_SECONDS, run=self._beat),
             Job(name="roll_up", every_seconds=60.0, run=lambda: self._history.roll_up(time.time())),
@@ -268,6 +277,10 @@ class Dashboard:
             *(shared if self._duty.is_shared else ()),
             *(msgspec.structs.replace(job, run=self._where_it_works(job.run)) for job in of_one),
         )
+
+    def _poll(self) -> None:
+        if self._duty.asks:
+            self._fleet.poll_round()
 
     def _where_it_works(self, run: Callable[[], object]) -> Callable[[], object]:
         """A job of the one dashboard that does the work; the others leave it."""
@@ -305,7 +318,10 @@ class Dashboard:
 def run(config: Config) -> None:
     """Serves until SIGTERM or SIGINT; ConfigError where it cannot start."""
     _allow_many_sockets()
-    dashboard = Dashboard(config)
+    try:
+        dashboard = Dashboard(config)
+    except DatabaseError as error:
+        raise ConfigError(str(error)) from error
     server = _Server(address(config.listen), dashboard.app)
     try:
         server.prepare()

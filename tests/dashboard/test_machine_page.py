@@ -5,10 +5,12 @@ import re
 import msgspec
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import Engine, text
 
 from tests.dashboard.doubles import Studio
 from tests.dashboard.studio import NOW, at, gpu, judged, view
 from tierwatch_dashboard.app import create_app
+from tierwatch_dashboard.history.jobs import JobStore
 
 
 @pytest.fixture
@@ -187,3 +189,19 @@ def test_an_open_page_is_sent_its_parts_only_when_they_say_something_new(
     fresh = re.search(r'name="since" value="(\w+)"', answer.text)
     assert fresh
     assert client.get(f"/machines/render-01/now?since={fresh[1]}").status_code == 204
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_while_the_database_gives_no_answer_it_tells_the_present_and_why_not_the_past(
+    studio: Studio, engine: Engine
+) -> None:
+    studio.jobs = JobStore(engine)
+    client = create_app(studio.services()).test_client()
+    assert "The database" not in read(client, "render-03")
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE jobs"))
+    told = read(client, "render-03")
+    assert "The database gives no answer" in told
+    assert "no such table: jobs" in told
+    assert "With nothing else on it" in told
+    assert "no such table: jobs" in client.get("/jobs").text

@@ -18,6 +18,7 @@ from tierwatch_dashboard.web.alert_forms import FormError, said, words_of
 from tierwatch_dashboard.web.alerts import COOKIE, done, who
 from tierwatch_dashboard.web.change_lines import ChangeLine, change_line
 from tierwatch_dashboard.web.duty_form import DutyForm, assigned_words, chosen_in, duty_form
+from tierwatch_dashboard.web.kept import kept
 from tierwatch_dashboard.web.machine import view_of
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def form_of(view: MachineView, chosen: Assign | None = None) -> DutyForm | None:
 def changes_of(machine: str) -> list[ChangeLine]:
     """A machine's last changes, the latest first."""
     log = services().audit
-    return [change_line(entry) for entry in log.recent(SHOWN_CHANGES, machine)] if log else []
+    entries = kept(lambda: log.recent(SHOWN_CHANGES, machine)) if log else None
+    return [change_line(entry) for entry in entries or ()]
 
 
 @bp.app_template_global("my_name")

@@ -7,6 +7,7 @@ from typing import cast
 from flask import current_app
 
 from tierwatch_dashboard.app import services
+from tierwatch_dashboard.database import DatabaseError
 from tierwatch_dashboard.history import HistoryError, Series
 from tierwatch_dashboard.history.jobs import StoredJob
 
@@ -36,7 +37,7 @@ def _looked_up(stored: StoredJob) -> float | None:
     end = stored.job.ended_at
     try:
         kept = services().history.series(stored.machine, end - LOOKED_AT_SECONDS, end)
-    except HistoryError:
+    except (DatabaseError, HistoryError):
         # The list is worth more than this figure of it.
         return None
     index = _index(stored)

@@ -16,9 +16,11 @@ from tierwatch_dashboard.web.alert_board import stands
 from tierwatch_dashboard.web.alert_lines import Standing, of_machine
 from tierwatch_dashboard.web.available_then import available_then
 from tierwatch_dashboard.web.finished import finished
+from tierwatch_dashboard.web.kept import kept, why_unread
 from tierwatch_dashboard.web.making import server_lines
 from tierwatch_dashboard.web.output import by_machine, hour_words
 from tierwatch_dashboard.web.panels import panels
+from tierwatch_dashboard.web.row_store import Faults
 from tierwatch_dashboard.web.rows import falls_short, further_reasons
 
 if TYPE_CHECKING:
@@ -84,9 +86,11 @@ def _now(view: MachineView) -> Now:
     servers = view.snapshot.servers if view.snapshot else ()
     usual = {s.id: t for s in servers if (t := made.usual_seconds.get((machine, s.id)))}
     alerts = _alerts(machine)
+    finished_jobs = kept(lambda: services().jobs.recent(SHOWN_JOBS, machine))
     head = render_template(
         "machine/head.html",
         view=view,
+        faults=Faults(database=why_unread()),
         reasons=further_reasons(view.verdict),
         short=falls_short(view.verdict),
         output=output,
@@ -105,10 +109,7 @@ def _now(view: MachineView) -> Now:
     after = render_template(
         "machine/after.html",
         view=view,
-        finished=[
-            finished(each, available_then(each))
-            for each in services().jobs.recent(SHOWN_JOBS, machine)
-        ],
+        finished=[finished(each, available_then(each)) for each in finished_jobs or ()],
         alerts=alerts,
     ).strip()
     token = hashlib.sha256((head + html + after).encode()).hexdigest()[:16]
@@ -116,5 +117,5 @@ def _now(view: MachineView) -> Now:
 
 
 def _alerts(machine: str) -> Standing | None:
-    found = stands()
+    found = kept(stands)
     return None if found is None else of_machine(found, machine)

@@ -43,6 +43,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """Why nothing is told of any machine."""
     answered_at: float | None = None
     """When it last was."""
+    database: str | None = None
+    """Why what is kept of the past cannot be read."""
 
 
 class Dated(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,7 @@ def faults_of(services: Services) -> Faults:
         inventory=services.inventory_file.error,
         source=health.error,
         answered_at=health.answered_at if health.error else None,
+        database=services.database_error(),
     )
 
 

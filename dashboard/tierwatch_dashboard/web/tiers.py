@@ -19,6 +19,7 @@ from tierwatch_dashboard.web.alert_forms import FormError, said, words_of
 from tierwatch_dashboard.web.alerts import done, who
 from tierwatch_dashboard.web.assignments import Refused, refusal
 from tierwatch_dashboard.web.change_lines import change_line
+from tierwatch_dashboard.web.kept import kept, why_unread
 from tierwatch_dashboard.web.language import language
 from tierwatch_dashboard.web.qualified import Now, Qualified, Seen
 from tierwatch_dashboard.web.row_store import faults_of
@@ -114,6 +115,7 @@ def changes() -> str:
 def _page(form: TierForm | None, refused: Refused | None) -> str:
     asked = _asked_for()
     log = services().audit
+    entries = kept(lambda: log.recent(LAST_CHANGES)) if log else None
     return render_template(
         "tiers/page.html",
         now=_now(asked),
@@ -121,7 +123,7 @@ def _page(form: TierForm | None, refused: Refused | None) -> str:
         query=urlencode({k: v for k, v in msgspec.structs.asdict(asked).items() if v}),
         form=form,
         refused=refused,
-        changes=[change_line(entry) for entry in log.recent(LAST_CHANGES)] if log else [],
+        changes=[change_line(entry) for entry in entries or ()],
     )
 
 
@@ -131,7 +133,7 @@ def _now(asked: Asked) -> Now:
     seen = Seen(
         version=found.state.version,
         inventory=found.inventory_file.current,
-        faults=faults_of(found),
+        faults=msgspec.structs.replace(faults_of(found), database=why_unread()),
     )
     kept = cast(Qualified, current_app.extensions.setdefault(_KEPT, Qualified()))
     return kept.now((asked, language()), seen, lambda: _made(asked, seen, kept))
