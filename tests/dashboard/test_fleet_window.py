@@ -228,6 +228,19 @@ def test_an_open_page_is_looked_for_in_the_background(studio: Studio) -> None:
     assert "91 °C" in page.ask()
 
 
+def test_what_is_drawn_in_the_background_is_said_in_the_page_s_language(studio: Studio) -> None:
+    app = create_app(dataclasses.replace(studio.services(), look_seconds=60.0))
+    client = app.test_client()
+    client.set_cookie("language", "ja")
+    page = OpenPage(client)
+    warm(studio, "render-03", 91.0)
+    look(app)
+    text = page.ask()
+    assert "91 °C" in text
+    assert ">busy <" in OpenPage(app.test_client()).entries["m-render-03"]
+    assert ">busy <" not in text
+
+
 def test_nobody_is_looked_for_who_left(studio: Studio) -> None:
     app = create_app(dataclasses.replace(studio.services(), look_seconds=60.0))
     page = OpenPage(app.test_client())

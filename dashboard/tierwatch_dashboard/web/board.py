@@ -22,6 +22,9 @@ from tierwatch_dashboard.web.standing import Standing
 STEP = 60
 """Entries that a page has at first, and by which it grows."""
 
+MOST_DRAWN = 4 * STEP
+"""Entries of a view that are drawn before a page asks for them, at most."""
+
 _REMEMBERED = 64
 """Orders; a page that has an older one is sent its whole window."""
 
@@ -113,6 +116,18 @@ class Board:
         self._headings: dict[str, tuple[Heading, Item]] = {}
         self._tally: Tally | None = None
         self._tally_at = 0
+        self._largest = 0
+
+    @property
+    def language(self) -> str:
+        """Its code."""
+        return self._language
+
+    def draw(self) -> None:
+        """Draws what its pages will ask for next."""
+        self._look()
+        for key in self._window(min(self._largest, MOST_DRAWN)):
+            self._item(key)
 
     def found(self, shown: int) -> Found:
         """The view as it is now, with a window of so many entries."""
@@ -202,6 +217,7 @@ class Board:
         return self._store.item(self._machines[key], self._language)
 
     def _window(self, shown: int) -> tuple[str, ...]:
+        self._largest = max(self._largest, shown)
         return self._orders[-1][1][:shown]
 
     def _more(self, shown: int) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from tierwatch_dashboard.web.board import Board, Changes, Found, Heading
@@ -42,13 +43,22 @@ class Boards:
         self._store = RowStore(services, render)
         self._boards: OrderedDict[tuple[Asked, str], Board] = OrderedDict()
         self._lock = threading.Lock()
-        self._asked_at = float("-inf")
+        self._asked_at: dict[Board, float] = {}
 
-    def look(self) -> None:
-        """Takes in what became of the fleet while a page is open, so that none waits for it."""
-        if self._services.now() - self._asked_at < _WATCHED_SECONDS:
-            with self._lock:
+    def look(self, speaking: Callable[[str], AbstractContextManager[object]]) -> None:
+        """Takes in what became of the fleet for the pages that are open, so that none waits for it.
+
+        ``speaking``: in which things are said in a language.
+        """
+        with self._lock:
+            now = self._services.now()
+            open_ = [b for b, at in self._asked_at.items() if now - at < _WATCHED_SECONDS]
+            self._asked_at = {board: self._asked_at[board] for board in open_}
+            if open_:
                 self._store.look(0.0)
+            for board in open_:
+                with speaking(board.language):
+                    board.draw()
 
     def found(self, asked: Asked, shown: int) -> tuple[Found, Dated]:
         """A view's window, and how the studio stands."""
@@ -67,7 +77,6 @@ class Boards:
             return options(self._store.machines, self._services.inventory_file.current.tiers)
 
     def _look_at(self, asked: Asked) -> Board:
-        self._asked_at = self._services.now()
         self._store.look(self._services.look_seconds)
         key = (asked, self._language())
         board = self._boards.get(key)
@@ -75,6 +84,8 @@ class Boards:
             board = Board(self._store, *key, self._spoken, self._render_heading)
             self._boards[key] = board
         self._boards.move_to_end(key)
+        self._asked_at[board] = self._services.now()
         while len(self._boards) > _KEPT:
-            self._boards.popitem(last=False)
+            _, least = self._boards.popitem(last=False)
+            self._asked_at.pop(least, None)
         return board

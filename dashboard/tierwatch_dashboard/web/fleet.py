@@ -6,6 +6,7 @@ from typing import cast
 
 from flask import Blueprint, Flask, Response, abort, current_app, render_template, request
 from flask.blueprints import BlueprintSetupState
+from flask.ctx import RequestContext
 
 from tierwatch_agent.words import say
 from tierwatch_dashboard.app import services
@@ -13,7 +14,7 @@ from tierwatch_dashboard.config import SMALLEST
 from tierwatch_dashboard.web.board import STEP, Heading
 from tierwatch_dashboard.web.boards import Boards
 from tierwatch_dashboard.web.choosing import Asked, AskedError, asked_in
-from tierwatch_dashboard.web.language import language, spoken
+from tierwatch_dashboard.web.language import COOKIE, language, spoken
 from tierwatch_dashboard.web.rows import Row
 from tierwatch_dashboard.web.selects import selects
 
@@ -48,7 +49,11 @@ def _set_up(state: BlueprintSetupState) -> None:
 
 def look(app: Flask) -> None:
     """Takes in what became of the fleet for the pages that are open; for the background."""
-    cast(Boards, app.extensions[_EXTENSION]).look()
+
+    def speaking(code: str) -> RequestContext:
+        return app.test_request_context(headers={"Cookie": f"{COOKIE}={code}"})
+
+    cast(Boards, app.extensions[_EXTENSION]).look(speaking)
 
 
 def _boards() -> Boards:
