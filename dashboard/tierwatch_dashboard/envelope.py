@@ -1,8 +1,8 @@
 """What a studio makes, and what it takes: recipes with their memory and time, from its jobs. Pure.
 
-Jobs are taken in as they end and are never read again. Each recipe keeps its figures by the place
-where they were measured (a machine and its GPU), since time is a matter of the card, and since a
-server that fills whatever card it is given needs less than it takes.
+Jobs are taken in as they end and are never read again. Each recipe keeps its figures by the card
+that they were measured on, since time is a matter of the card, and since a server that fills
+whatever card it is given needs less than it takes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from heapq import merge
 from statistics import median
 from typing import NamedTuple
 
@@ -57,14 +58,16 @@ class Ended(NamedTuple):
     seconds: float | None
     peak_bytes: int | None
     ended_at: float
+    card: str | None = None
+    """The name of the card that it ran on; None: not known."""
     available_bytes: int | None = None
     """What was available where it ran, of a job that ran out of memory; None: not known."""
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recipe took on one GPU."""
+class CardFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recipe took on one kind of card. Seconds by image."""
 
-    spot: Spot
+    card: str
     jobs: int
     """Those that succeeded."""
     ooms: int
@@ -72,12 +75,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """The 95th percentile of their peaks; None: no peak is known."""
     seconds_per_image: float | None
     """Median of the jobs that found their model loaded; None: there was none."""
+    seconds_per_megapixel: float | None
     cold_seconds_per_image: float | None
     """Median of those that came after another model's, or first."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """One recipe: its need, its time by place, and how much is known of it. Bytes."""
+    """One recipe: its need, its time by card, and how much is known of it. Bytes."""
 
     name: Name
     jobs: int
@@ -98,12 +102,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Spread as all the peaks are."""
     first_at: float
     last_at: float
-    places: tuple[Place, ...]
-
-    @property
-    def machines(self) -> int:
-        """How many machines made it."""
-        return len({place.spot[0] for place in self.places if place.jobs})
+    machines: frozenset[str]
+    """Those that made it."""
+    cards: tuple[CardFigures, ...]
+    """By kind of card, the fastest first; what ran on a card that is not known is left out."""
 
     @property
     def oom_ratio(self) -> float:
@@ -142,11 +144,11 @@ class Envelopes:
     """Takes in jobs and gives the envelope they make; what has no news is not reckoned again."""
 
     def __init__(self) -> None:
-        self._made: dict[Name, dict[Spot, _Figures]] = {}
-        self._loads: dict[Spot, tuple[array[int], array[int]]] = {}
+        self._made: dict[Name, _Made] = {}
+        self._loads: dict[Spot, tuple[_Sorted, _Sorted]] = {}
         self._loaded: dict[tuple[str, str], str | None] = {}
         self._recipes: dict[Name, Recipe] = {}
-        self._sorted: dict[Spot, Load] = {}
+        self._weights: dict[Spot, Load] = {}
         self._news: set[Name] = set()
         self._news_at: set[Spot] = set()
         self._jobs = self._left_out = 0
@@ -163,75 +165,142 @@ class Envelopes:
             self._left_out += 1
             return
         self._jobs += 1
-        spot = (job.machine, job.gpu)
         self._news.add(name)
-        places = self._made.setdefault(name, {})
-        figures = places.get(spot)
-        if figures is None:
-            figures = places[spot] = _Figures()
-        figures.take(job, is_cold=is_cold)
-        self._weigh(spot, job)
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = _Made()
+        made.take(job, is_cold=is_cold)
+        self._weigh(job)
 
     def envelope(self) -> Envelope:
         """The envelope of what was taken in so far."""
         for name in self._news:
-            self._recipes[name] = _recipe(name, self._made[name])
+            self._recipes[name] = self._made[name].recipe(name)
         for spot in self._news_at:
             peaks, exceeded = self._loads[spot]
-            self._sorted[spot] = Load(
-                peaks=array("q", sorted(peaks)), exceeded=array("q", sorted(exceeded))
-            )
+            self._weights[spot] = Load(peaks=peaks.all(), exceeded=exceeded.all())
         self._news.clear()
         self._news_at.clear()
         return Envelope(
             recipes=dict(self._recipes),
-            loads=dict(self._sorted),
+            loads=dict(self._weights),
             jobs=self._jobs,
             left_out=self._left_out,
         )
 
-    def _weigh(self, spot: Spot, job: Ended) -> None:
+    def _weigh(self, job: Ended) -> None:
         bound = _bound(job) if job.outcome == "oom" else job.peak_bytes
         if bound is None:
             return
+        spot = (job.machine, job.gpu)
         self._news_at.add(spot)
         loads = self._loads.get(spot)
         if loads is None:
-            loads = self._loads[spot] = (array("q"), array("q"))
-        loads[job.outcome == "oom"].append(bound)
+            loads = self._loads[spot] = (_Sorted(), _Sorted())
+        loads[job.outcome == "oom"].add(bound)
 
 
-class _Figures:
-    """What was measured of a recipe at one place."""
+class _Sorted:
+    """Figures that are asked for in order. What was sorted is sorted again at little cost."""
 
-    __slots__ = (
-        "available", "bounds", "cold", "first_at", "jobs", "last_at", "ooms", "peaks", "warm"
-    )  # fmt: skip
+    __slots__ = ("_added", "_sorted")
+
+    def __init__(self) -> None:
+        self._sorted, self._added = array("q"), array("q")
+
+    def add(self, figure: int) -> None:
+        self._added.append(figure)
+
+    def all(self) -> array[int]:
+        if self._added:
+            self._sorted = array("q", sorted((*self._sorted, *self._added)))
+            self._added = array("q")
+        return self._sorted
+
+
+class _OnCard:
+    """What was measured of a recipe on one kind of card."""
+
+    __slots__ = ("cold", "jobs", "ooms", "peaks", "warm")
 
     def __init__(self) -> None:
         self.jobs = self.ooms = 0
-        self.peaks, self.bounds, self.available = array("q"), array("q"), array("q")
+        self.peaks = _Sorted()
         self.warm, self.cold = array("f"), array("f")
-        self.first_at, self.last_at = float("inf"), float("-inf")
+
+    def figures(self, card: str, name: Name) -> CardFigures:
+        peaks = self.peaks.all()
+        seconds = median(self.warm) if self.warm else None
+        megapixels = name.width * name.height / 1e6
+        return CardFigures(
+            card=card,
+            jobs=self.jobs,
+            ooms=self.ooms,
+            need_bytes=_whole(quantile(peaks, 0.95)) if peaks else None,
+            seconds_per_image=seconds,
+            seconds_per_megapixel=None if seconds is None else seconds / megapixels,
+            cold_seconds_per_image=median(self.cold) if self.cold else None,
+        )
+
+
+class _Made:
+    """What was measured of a recipe."""
+
+    def __init__(self) -> None:
+        self._by_card: dict[str | None, _OnCard] = {}
+        self._bounds = _Sorted()
+        self._machines: set[str] = set()
+        self._available: tuple[int, int] | None = None
+        self._first_at, self._last_at = float("inf"), float("-inf")
 
     def take(self, job: Ended, *, is_cold: bool) -> None:
         at = job.ended_at
-        self.first_at, self.last_at = min(self.first_at, at), max(self.last_at, at)
+        self._first_at, self._last_at = min(self._first_at, at), max(self._last_at, at)
+        there = self._by_card.get(job.card)
+        if there is None:
+            there = self._by_card[job.card] = _OnCard()
         if job.outcome == "oom":
-            self.ooms += 1
-            bound = _bound(job)
-            if bound is not None:
-                self.bounds.append(bound)
-            if job.available_bytes is not None:
-                self.available.append(job.available_bytes)
+            there.ooms += 1
+            self._take_bound(job)
             return
-        self.jobs += 1
+        there.jobs += 1
+        self._machines.add(job.machine)
         if job.peak_bytes is not None:
-            self.peaks.append(job.peak_bytes)
-        if job.seconds is not None:
-            images = job.images if job.images is not None else job.batch or 1
-            if images:
-                (self.cold if is_cold else self.warm).append(job.seconds / images)
+            there.peaks.add(job.peak_bytes)
+        images = job.images if job.images is not None else job.batch or 1
+        if job.seconds is not None and images:
+            (there.cold if is_cold else there.warm).append(job.seconds / images)
+
+    def recipe(self, name: Name) -> Recipe:
+        """All of it as it is now."""
+        everywhere = self._by_card.values()
+        peaks = list(merge(*(there.peaks.all() for there in everywhere)))
+        bounds = self._bounds.all()
+        cards = [there.figures(card, name) for card, there in self._by_card.items() if card]
+        return Recipe(
+            name=name,
+            jobs=sum(there.jobs for there in everywhere),
+            measured=len(peaks),
+            ooms=sum(there.ooms for there in everywhere),
+            p50_bytes=_whole(beyond(peaks, bounds, 0.5)),
+            p95_bytes=_whole(beyond(peaks, bounds, 0.95)),
+            worst_bytes=peaks[-1] if peaks else None,
+            exceeded_bytes=bounds[-1] if bounds else None,
+            oom_available=self._available,
+            peaks=thinned(peaks),
+            first_at=self._first_at,
+            last_at=self._last_at,
+            machines=frozenset(self._machines),
+            cards=tuple(sorted(cards, key=lambda c: (c.seconds_per_image or 1e9, c.card))),
+        )
+
+    def _take_bound(self, job: Ended) -> None:
+        bound, available = _bound(job), job.available_bytes
+        if bound is not None:
+            self._bounds.add(bound)
+        if available is not None:
+            least, most = self._available or (available, available)
+            self._available = min(least, available), max(most, available)
 
 
 def _name(job: Ended) -> Name | None:
@@ -246,39 +315,6 @@ def _bound(job: Ended) -> int | None:
     """What a job that ran out of memory needed more than."""
     known = [each for each in (job.peak_bytes, job.available_bytes) if each is not None]
     return max(known, default=None)
-
-
-def _recipe(name: Name, places: Mapping[Spot, _Figures]) -> Recipe:
-    figures = places.values()
-    peaks = sorted(peak for each in figures for peak in each.peaks)
-    bounds = sorted(bound for each in figures for bound in each.bounds)
-    available = [bytes_ for each in figures for bytes_ in each.available]
-    return Recipe(
-        name=name,
-        jobs=sum(each.jobs for each in figures),
-        measured=len(peaks),
-        ooms=sum(each.ooms for each in figures),
-        p50_bytes=_whole(beyond(peaks, bounds, 0.5)),
-        p95_bytes=_whole(beyond(peaks, bounds, 0.95)),
-        worst_bytes=peaks[-1] if peaks else None,
-        exceeded_bytes=bounds[-1] if bounds else None,
-        oom_available=(min(available), max(available)) if available else None,
-        peaks=thinned(peaks),
-        first_at=min(each.first_at for each in figures),
-        last_at=max(each.last_at for each in figures),
-        places=tuple(_place(spot, each) for spot, each in places.items()),
-    )
-
-
-def _place(spot: Spot, figures: _Figures) -> Place:
-    return Place(
-        spot=spot,
-        jobs=figures.jobs,
-        ooms=figures.ooms,
-        need_bytes=_whole(quantile(sorted(figures.peaks), 0.95)) if figures.peaks else None,
-        seconds_per_image=median(figures.warm) if figures.warm else None,
-        cold_seconds_per_image=median(figures.cold) if figures.cold else None,
-    )
 
 
 def _whole(figure: float | None) -> int | None:

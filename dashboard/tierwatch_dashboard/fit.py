@@ -140,7 +140,7 @@ def _seen(recipe: Recipe, line: Fit | None) -> Need:
         interval_bytes=interval,
         at_least_bytes=recipe.p50_bytes or worst,
         jobs=recipe.jobs,
-        machines=recipe.machines,
+        machines=len(recipe.machines),
         sizes=1,
     )
 
@@ -161,7 +161,7 @@ def _by_line(name: Name, recipes: Sequence[Recipe], line: Fit, at_least: int) ->
         at_least_bytes=at_least,
         error_bytes=round(line.error_bytes),
         jobs=sum(r.jobs for r in jobs),
-        machines=len({place.spot[0] for r in jobs for place in r.places if place.jobs}),
+        machines=len(frozenset[str]().union(*(r.machines for r in jobs))),
         sizes=line.sizes,
     )
 

@@ -16,13 +16,16 @@ from tierwatch_agent.snapshot import GpuSample, MachineSnapshot
 from tierwatch_agent.tiers import GIGABYTE, Tier, empty_bytes
 from tierwatch_agent.wording import gib, lift
 from tierwatch_agent.words import say
-from tierwatch_dashboard.by_card import CardFigures, by_card, pace_by_card
-from tierwatch_dashboard.envelope import Envelope, Name, Recipe, Spot
-from tierwatch_dashboard.fit import Fit, Need, fit, need
+from tierwatch_dashboard.envelope import CardFigures, Envelope, Name, Recipe
+from tierwatch_dashboard.fit import ENOUGH, Fit, Need, fit, need
 from tierwatch_dashboard.fitness import available_bytes, is_lower_bound
 from tierwatch_dashboard.inventory import Machine
 from tierwatch_dashboard.qualifying import BEST_FIRST, Kind, card_gb
+from tierwatch_dashboard.quantiles import weighted
 from tierwatch_dashboard.verdict import Verdict
+
+SAFE_OOM_RATIO = 0.05
+"""The share of jobs out of memory up to which a card is known to have enough of it."""
 
 _DEAD, _SECRET = say("the GPU does not answer"), say("the GPU does not tell its memory")
 
@@ -112,9 +115,9 @@ def find(
     name = Name(server, asked.model, asked.width, asked.height, asked.batch)
     recipes = [r for r in envelope.by_model[asked.model] if r.name.server == server]
     wanted = need(name, recipes, line_of(recipes))
-    recipe, cards = envelope.recipes.get(name), cards_of(views)
-    own = {each.card: each for each in by_card(recipe, cards)} if recipe else {}
-    paces = pace_by_card(recipes, cards)
+    recipe = envelope.recipes.get(name)
+    own = {each.card: each for each in recipe.cards} if recipe else {}
+    paces = _paces(recipes)
     every = [possible for view in views for possible in _possibles(view, wanted, own, paces, name)]
     every.sort(key=lambda each: (*_order(each), each.machine, each.gpu or ""))
     best: dict[str, Possible] = {}
@@ -129,18 +132,6 @@ def find(
     )
 
 
-def cards_of(views: Sequence[View]) -> dict[Spot, str]:
-    """The card at each spot; a machine's only one is meant where a job does not tell its own."""
-    found: dict[Spot, str] = {}
-    for view in views:
-        gpus = [gpu for gpu in (view.snapshot.gpus if view.snapshot else ()) if not gpu.partitioned]
-        for gpu in gpus:
-            found[view.machine.id, gpu.uuid] = gpu.name
-        if len({gpu.name for gpu in gpus}) == 1:
-            found[view.machine.id, None] = gpus[0].name
-    return found
-
-
 def _possibles(
     view: View,
     wanted: Need,
@@ -152,7 +143,7 @@ def _possibles(
     silent = view.verdict.state == "down" or view.snapshot is None
     for gpu in gpus:
         known = own.get(gpu.name)
-        bytes_ = known.safe_bytes if known and known.safe_bytes else wanted.need_bytes
+        bytes_ = (known and _safe(known)) or wanted.need_bytes
         kind, words, remedy = _judged(gpu, bytes_, wanted.at_least_bytes, silent=silent)
         seconds, timed_by = None, None
         if kind != "never":
@@ -209,6 +200,23 @@ def _judged(
     # A floor of its own, so that what makes room is said as it is of a tier.
     floor = Tier(name="", vram_gb=wanted / GIGABYTE, purpose="", allowance_gb=0)
     return "emptied", has, lift(gpu, floor)
+
+
+def _safe(figures: CardFigures) -> int | None:
+    """What a recipe needs on a card that ran it often, and seldom without enough memory."""
+    often = figures.jobs >= ENOUGH and figures.ooms <= SAFE_OOM_RATIO * figures.jobs
+    return figures.need_bytes if often else None
+
+
+def _paces(recipes: Sequence[Recipe]) -> dict[str, float]:
+    """Seconds per megapixel of a model by card, over all its sizes."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for recipe in recipes:
+        for figures in recipe.cards:
+            if figures.seconds_per_megapixel is not None:
+                pace = (figures.seconds_per_megapixel, float(figures.jobs))
+                found.setdefault(figures.card, []).append(pace)
+    return {card: weighted(pairs, 0.5) for card, pairs in found.items()}
 
 
 def _seconds(

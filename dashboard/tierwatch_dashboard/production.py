@@ -12,8 +12,17 @@ DAY = 86400.0
 AFRESH_SECONDS = DAY
 """How often it is made afresh, so that what ended more than 30 days ago counts no longer."""
 
-Available = Callable[[str, str | None, float], int | None]
-"""What was available on a machine's GPU (its UUID) at a moment, in bytes; None: not known."""
+
+class Ground(Protocol):
+    """What is known of the GPU that a job ran on, by its machine and its UUID."""
+
+    def card(self, machine: str, gpu: str | None) -> str | None:
+        """Its card's name; None: not known."""
+        ...
+
+    def available_bytes(self, machine: str, gpu: str | None, moment: float) -> int | None:
+        """What was available on it; None: not known."""
+        ...
 
 
 class Feed(Protocol):
@@ -27,9 +36,9 @@ class Feed(Protocol):
 class Production:
     """``refresh`` in the background, ``current`` from any thread."""
 
-    def __init__(self, feed: Feed, available: Available, now: Callable[[], float]) -> None:
+    def __init__(self, feed: Feed, ground: Ground, now: Callable[[], float]) -> None:
         self._feed = feed
-        self._available = available
+        self._ground = ground
         self._now = now
         self._envelopes = Envelopes()
         self._key = 0
@@ -57,8 +66,10 @@ class Production:
         seconds = None if fed.duration is None else fed.duration / 1000
         end, available = fed.ended_at / 1000, None
         if fed.outcome == "oom":
-            available = self._available(fed.machine, fed.gpu, end - (seconds or 0.0))
+            began = end - (seconds or 0.0)
+            available = self._ground.available_bytes(fed.machine, fed.gpu, began)
         return Ended(
             fed.machine, fed.server, fed.gpu, fed.outcome, fed.model, fed.width, fed.height,
-            fed.batch, fed.images, seconds, fed.peak_vram, end, available,
+            fed.batch, fed.images, seconds, fed.peak_vram, end,
+            self._ground.card(fed.machine, fed.gpu), available,
         )  # fmt: skip

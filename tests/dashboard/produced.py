@@ -23,8 +23,8 @@ def produced() -> Envelope:
 
 def jobs() -> Iterator[Ended]:
     """SDXL everywhere, FLUX on two machines; some run out of memory."""
-    uuids = {
-        view.machine.id: view.snapshot.gpus[0].uuid
+    gpus = {
+        view.machine.id: view.snapshot.gpus[0]
         for view in machines()
         if view.snapshot and view.snapshot.gpus
     }
@@ -45,8 +45,11 @@ def jobs() -> Iterator[Ended]:
                 available=room,
                 machine=machine,
                 at=at,
-                gpu=uuids[machine],
+                gpu=gpus[machine].uuid,
+                card=gpus[machine].name,
                 model=model,
                 seconds=seconds * (2.5 if number % 6 == 0 else 1.0),
             )
-    yield ended(9_000_000_000, (1216, 832), machine="render-01", at=NOW, batch=4, seconds=40.0)
+    yield ended(
+        9_000_000_000, (1216, 832), machine="render-01", at=NOW, batch=4, seconds=40.0, card=None
+    )

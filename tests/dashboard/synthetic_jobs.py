@@ -64,6 +64,7 @@ def ended(
         seconds=10.0,
         peak_bytes=None if died else peak,
         ended_at=at,
+        card="RTX 4090",
         available_bytes=available if died else None,
     )
     return job._replace(**fields)

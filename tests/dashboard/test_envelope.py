@@ -10,7 +10,7 @@ def test_a_recipe_has_its_peaks_and_how_many_jobs_and_machines_they_rest_on() ->
     peaks = [9 * GB + number * GB // 100 for number in range(100)]
     jobs = [ended(peak, machine=f"render-0{peak % 3}", at=peak) for peak in peaks]
     recipe = envelope(jobs).recipes[SQUARE]
-    assert (recipe.jobs, recipe.measured, recipe.machines, recipe.ooms) == (100, 100, 3, 0)
+    assert (recipe.jobs, recipe.measured, len(recipe.machines), recipe.ooms) == (100, 100, 3, 0)
     assert recipe.p50_bytes == peaks[49]
     assert recipe.p95_bytes == peaks[94]
     assert recipe.worst_bytes == peaks[99]
@@ -47,19 +47,20 @@ def test_a_job_that_had_to_load_its_model_is_told_apart() -> None:
         ended(GB, model="flux1-dev", seconds=90.0, at=4),
         ended(GB, seconds=41.0, at=5),
     ]
-    (place,) = envelope(jobs).recipes[SQUARE].places
-    assert place.seconds_per_image == 11
-    assert place.cold_seconds_per_image == 40.5
+    (card,) = envelope(jobs).recipes[SQUARE].cards
+    assert card.seconds_per_image == 11
+    assert card.cold_seconds_per_image == 40.5
 
 
-def test_time_is_by_image_and_by_place() -> None:
+def test_time_is_by_image_and_by_card() -> None:
     jobs = [ended(GB), ended(GB, batch=4, images=4, seconds=20.0)]
-    jobs += [ended(GB, batch=4, images=4, seconds=12.0, gpu="GPU-1")]
-    places = envelope(jobs).recipes[SQUARE._replace(batch=4)].places
-    assert {place.spot: place.seconds_per_image for place in places} == {
-        ("render-01", "GPU-0"): 5.0,
-        ("render-01", "GPU-1"): 3.0,
-    }
+    jobs += [ended(GB, batch=4, images=4, seconds=12.0, card="RTX 5090")]
+    jobs += [ended(GB, batch=4, images=4, seconds=1.0, card=None)]
+    cards = envelope(jobs).recipes[SQUARE._replace(batch=4)].cards
+    assert [(card.card, card.seconds_per_image) for card in cards] == [
+        ("RTX 5090", 3.0),
+        ("RTX 4090", 5.0),
+    ]
 
 
 def test_what_is_not_known_is_left_out_and_counted() -> None:
@@ -76,7 +77,7 @@ def test_jobs_without_a_peak_still_tell_their_time() -> None:
         None,
         None,
     )
-    assert recipe.places[0].seconds_per_image == 10
+    assert recipe.cards[0].seconds_per_image == 10
 
 
 def test_it_grows_as_jobs_end_and_what_was_given_stays_as_it_was() -> None:

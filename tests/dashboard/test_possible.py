@@ -85,7 +85,7 @@ def test_a_card_that_made_it_often_needs_what_it_took_there() -> None:
     small = gpu("NVIDIA GeForce RTX 3060", 12288)
     known = machine("render-01", small)
     jobs = [ended(20 * GB, machine="big") for _ in range(60)]
-    jobs += [ended(11 * GB, machine="render-01", gpu=small.uuid) for _ in range(25)]
+    jobs += [ended(11 * GB, machine="render-01", card=small.name) for _ in range(25)]
     (found,) = asking([known], of=envelope(jobs)).machines
     assert (found.kind, found.need_bytes) == ("now", 11 * GB)
     (seldom,) = asking([known], of=envelope(jobs[:70])).machines

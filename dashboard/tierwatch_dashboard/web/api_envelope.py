@@ -7,12 +7,11 @@ from flask import Blueprint, abort, request
 from werkzeug.wrappers import Response
 
 from tierwatch_dashboard.app import services
-from tierwatch_dashboard.by_card import CardFigures, by_card
 from tierwatch_dashboard.confidence import Confidence, confidence, evidence
-from tierwatch_dashboard.envelope import DAYS, Name, Recipe
+from tierwatch_dashboard.envelope import DAYS, CardFigures, Recipe
 from tierwatch_dashboard.fit import Need
 from tierwatch_dashboard.placement import Candidate, candidates
-from tierwatch_dashboard.possible import Asked, Found, Possible, cards_of
+from tierwatch_dashboard.possible import Asked, Found, Possible
 from tierwatch_dashboard.web import answers, paging
 from tierwatch_dashboard.web.asking import (
     MOST_AT_ONCE,
@@ -120,7 +119,6 @@ class PlacementAnswer(msgspec.Struct, frozen=True, kw_only=True):
 def recipes() -> Response:
     """What the studio makes: each recipe with its need, its time by card and its evidence."""
     known, most, part = envelope(), paging.limit(), request.args.get("model", "").casefold()
-    cards = cards_of(services().state.views())
     every = [r for r in known.recipes.values() if part in r.name.model.casefold()]
     every.sort(key=lambda recipe: (-recipe.jobs, recipe.name))
     return answers.json(
@@ -129,7 +127,7 @@ def recipes() -> Response:
             days=DAYS,
             jobs=known.jobs,
             left_out=known.left_out,
-            recipes=tuple(_recipe(each, by_card(each, cards)) for each in every[:most]),
+            recipes=tuple(_recipe(each) for each in every[:most]),
             more=max(0, len(every) - most),
         )
     )
@@ -183,19 +181,18 @@ def _answered() -> tuple[Asked, Found]:
     return asked, answer
 
 
-def _recipe(recipe: Recipe, cards: tuple[CardFigures, ...]) -> RecipeAnswer:
-    name: Name = recipe.name
+def _recipe(recipe: Recipe) -> RecipeAnswer:
     return RecipeAnswer(
-        **name._asdict(),
+        **recipe.name._asdict(),
         jobs=recipe.jobs,
-        machines=recipe.machines,
+        machines=len(recipe.machines),
         ooms=recipe.ooms,
         oom_ratio=recipe.oom_ratio,
         p50_bytes=recipe.p50_bytes,
         p95_bytes=recipe.p95_bytes,
         worst_bytes=recipe.worst_bytes,
         exceeded_bytes=recipe.exceeded_bytes,
-        cards=cards,
+        cards=recipe.cards,
         first_at=recipe.first_at,
         last_at=recipe.last_at,
     )

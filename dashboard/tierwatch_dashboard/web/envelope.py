@@ -12,7 +12,6 @@ from flask import Blueprint, Response, render_template, request
 from tierwatch_agent.words import capital
 from tierwatch_dashboard.app import services
 from tierwatch_dashboard.envelope import Envelope
-from tierwatch_dashboard.possible import cards_of
 from tierwatch_dashboard.tier_evidence import tiers_by_evidence
 from tierwatch_dashboard.web.asking import AskedWrong, asked_in, envelope, found, models
 from tierwatch_dashboard.web.envelope_lines import (
@@ -71,7 +70,7 @@ def _now(known: Envelope) -> Now:
     answered = render_template("envelope/answer.html", answer=answer, wrong=wrong).strip()
     rest = render_template(
         "envelope/rest.html",
-        models=model_lines(known, cards_of(views)),
+        models=model_lines(known),
         more=max(0, len(known.recipes) - SHOWN),
         left_out=known.left_out,
         tiers=tier_lines(tiers_by_evidence(known, inventory, views)) if known.recipes else (),

@@ -8,7 +8,6 @@ import msgspec
 
 from tierwatch_agent.wording import class_of, gib, pace
 from tierwatch_agent.words import capital, commas, say, say_many
-from tierwatch_dashboard.by_card import CardFigures, Cards, by_card
 from tierwatch_dashboard.confidence import (
     CONFIDENCE_WORDS,
     Confidence,
@@ -16,7 +15,7 @@ from tierwatch_dashboard.confidence import (
     evidence,
     name_size,
 )
-from tierwatch_dashboard.envelope import DAYS, Envelope, Recipe
+from tierwatch_dashboard.envelope import DAYS, CardFigures, Envelope, Recipe
 from tierwatch_dashboard.fit import ENOUGH, Need
 from tierwatch_dashboard.possible import Found, Possible
 from tierwatch_dashboard.qualifying import BEST_FIRST, Kind
@@ -105,7 +104,7 @@ def sentence(envelope: Envelope) -> str:
     """The studio's production in one line."""
     if not envelope.recipes:
         return say("No job tells yet what can be made here")
-    machines = {machine for r in envelope.recipes.values() for machine in _machines(r)}
+    machines = frozenset[str]().union(*(r.machines for r in envelope.recipes.values()))
     return say(
         "{recipes} of {models}, made on {machines} in {days} days",
         recipes=say_many("{count} recipe", "{count} recipes", len(envelope.recipes)),
@@ -115,7 +114,7 @@ def sentence(envelope: Envelope) -> str:
     )
 
 
-def model_lines(envelope: Envelope, cards: Cards) -> tuple[ModelLines, ...]:
+def model_lines(envelope: Envelope) -> tuple[ModelLines, ...]:
     """The recipes of the most jobs by model, the most used first; each model's by their work."""
     recipes = sorted(envelope.recipes.values(), key=lambda r: (-r.jobs, r.name))[:SHOWN]
     by_model: dict[tuple[str, str], list[Recipe]] = {}
@@ -126,8 +125,7 @@ def model_lines(envelope: Envelope, cards: Cards) -> tuple[ModelLines, ...]:
             model=model,
             server=title(server),
             recipes=tuple(
-                _recipe(each, by_card(each, cards))
-                for each in sorted(its, key=lambda r: (r.name.work, r.name))
+                _recipe(each) for each in sorted(its, key=lambda r: (r.name.work, r.name))
             ),
         )
         for (model, server), its in by_model.items()
@@ -154,11 +152,11 @@ def tier_lines(tiers: Iterable[TierEvidence]) -> tuple[TierLine, ...]:
     return tuple(_tier(each) for each in tiers)
 
 
-def _recipe(recipe: Recipe, figures: Sequence[CardFigures]) -> RecipeLine:
+def _recipe(recipe: Recipe) -> RecipeLine:
     name = recipe.name
     timed = [
         CardLine(card=each.card, words=_time_by_card(each))
-        for each in figures
+        for each in recipe.cards
         if each.seconds_per_image is not None
     ]
     return RecipeLine(
@@ -173,7 +171,7 @@ def _recipe(recipe: Recipe, figures: Sequence[CardFigures]) -> RecipeLine:
         jobs=say(
             "{jobs} on {machines}",
             jobs=say_many("{count} job", "{count} jobs", recipe.jobs),
-            machines=say_many("{count} machine", "{count} machines", recipe.machines),
+            machines=say_many("{count} machine", "{count} machines", len(recipe.machines)),
         ),
         ooms=_ooms(recipe) if recipe.ooms else None,
         best=timed[0] if timed else None,
@@ -325,7 +323,3 @@ def _percent(ratio: float) -> str:
     if 0.995 <= ratio < 1:
         return "99 %"
     return "1 %" if 0 < ratio < 0.005 else f"{100 * ratio:.0f} %"
-
-
-def _machines(recipe: Recipe) -> set[str]:
-    return {place.spot[0] for place in recipe.places if place.jobs}
