@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import sys
@@ -58,6 +59,10 @@ OPEN_PAGES = 2000
 STOP_SECONDS = 5.0
 MEMORY_SECONDS = 20.0
 """How often verdict memories are stored: well within the gap that counts as not watching."""
+
+GARBAGE_AFTER = 50_000
+"""New objects from one search for garbage to the next: each answer makes some hundreds that live
+until the next one, and Python's own 700 would have them searched over and over for nothing."""
 
 LOOK_SECONDS = 0.25
 """How often open pages' look at the fleet is taken anew."""
@@ -203,7 +208,7 @@ class Dashboard:
         # By its machine a job's card is known: what is told of them comes first.
         views = self._state.views()
         waited = time.monotonic() - self._started
-        if waited >= HEARD_WITHIN_SECONDS or all(view.snapshot for view in views):
+        if waited >= HEARD_WITHIN_SECONDS or all(v.snapshot or v.error for v in views):
             self._production.refresh()
 
     def _show(self, reading: Reading) -> None:
@@ -318,6 +323,7 @@ class Dashboard:
 def run(config: Config) -> None:
     """Serves until SIGTERM or SIGINT; ConfigError where it cannot start."""
     _allow_many_sockets()
+    gc.set_threshold(GARBAGE_AFTER)
     try:
         dashboard = Dashboard(config)
     except DatabaseError as error:

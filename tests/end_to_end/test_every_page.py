@@ -33,6 +33,9 @@ VIEWS = (
     "/machines/render-01?range=24h",
     "/alerts/history?machine=nobody",
     "/alerts/history?severity=bad",
+    "/envelope?model=sdxl_base&size=1024x1024",
+    "/envelope?model=sdxl_base&size=1216x832&batch=4",
+    "/envelope?model=sdxl_base&size=big",
     "/nowhere",
 )
 """Addresses beside those that the application names: filtered, empty, and wrong ones."""

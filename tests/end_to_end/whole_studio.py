@@ -62,6 +62,7 @@ class WholeStudio:
             self.app = self._started(agents)
             self.url = self._served()
             eventually(self._alerts, lambda fire: len(fire) >= 3, "alerts fire")
+            eventually(self._recipes, bool, "what is made is known")
             self._do_what_people_do()
             self._stack = self._stack.pop_all()
         return self
@@ -104,6 +105,10 @@ class WholeStudio:
     def _alerts(self) -> list[dict[str, str]]:
         answer = self.app.test_client().get("/api/v1/alerts").get_json()
         return answer["firing"] if answer else []
+
+    def _recipes(self) -> list[object]:
+        answer = self.app.test_client().get("/api/v1/recipes").get_json()
+        return answer["recipes"] if answer else []
 
     def _do_what_people_do(self) -> None:
         client = self.app.test_client()
