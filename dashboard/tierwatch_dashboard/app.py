@@ -164,6 +164,8 @@ class Services:
 
     trends: Trends = field(default_factory=Trends)
     """The last hour of available VRAM."""
+    inventory_is_stored: bool = False
+    """Whether the inventory stands in the database, and in no file."""
     database_error: Callable[[], str | None] = lambda: None
     """Why the database gives no answer; None: it does."""
     source: Callable[[], SourceHealth] = SourceHealth

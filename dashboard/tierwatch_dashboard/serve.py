@@ -142,6 +142,7 @@ class Dashboard:
                 now=time.time,
                 trends=self._trends,
                 source=self._fleet.health,
+                inventory_is_stored=self._inventory_is_shared,
                 database_error=lambda: self._duty.error,
                 look_seconds=2 * LOOK_SECONDS,
                 past=Past(engine, self._holdings, self._verdicts),

@@ -90,6 +90,7 @@ def test_what_one_changes_holds_on_the_other(
     machines, database = play(agents, 2), postgres.url("inventory")
     folders = [settle(tmp_path / name, database) for name in ("one", "two")]
     with RunningDashboard(folders[0]) as one, RunningDashboard(folders[1]) as two:
+        assert "tierwatch inventory put FILE" in one.get("")
         put(folders[0], "".join(machine_table(id_, url) for id_, url in machines.items()))
         for each in (one, two):
             wait_until(lambda each=each: "render-000" in each.get("api/v1/fleet"))

@@ -73,6 +73,7 @@ def page() -> str:
         dated=dated,
         selects=tuple(selects(asked, _boards().options())),
         smallest=SMALLEST,
+        stored=services().inventory_is_stored,
     )
 
 
