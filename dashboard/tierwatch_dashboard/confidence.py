@@ -25,7 +25,7 @@ def confidence(need: Need) -> Confidence:
         return "none"
     if need.basis == "beyond" or need.jobs < FEW:
         return "thin"
-    return "good" if need.basis == "seen" and need.jobs >= ENOUGH else "fair"
+    return "good" if need.basis in ("seen", "card") and need.jobs >= ENOUGH else "fair"
 
 
 def evidence(need: Need) -> str:
@@ -38,6 +38,18 @@ def evidence(need: Need) -> str:
             return say("few jobs: {jobs}", jobs=rests_on)
         case "seen":
             return rests_on
+        case "card":
+            jobs = say_many("{count} job", "{count} jobs", need.jobs)
+            if need.by is None:
+                return say(
+                    "{jobs} did with that on {card}; others took more", jobs=jobs, card=need.card
+                )
+            return say(
+                "{jobs} at {size} did with that on {card}; others took more",
+                jobs=jobs,
+                size=name_size(need.by),
+                card=need.card,
+            )
         case "between":
             return say(
                 "not made at this size yet: between {count} other sizes, {jobs}; sizes left out "

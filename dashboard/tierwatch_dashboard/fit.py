@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from tierwatch_dashboard.envelope import Name, Recipe
+from tierwatch_dashboard.envelope import CardFigures, Name, Recipe
 from tierwatch_dashboard.quantiles import weighted
 
 ENOUGH = 20
@@ -27,9 +27,14 @@ SIZES = 3
 MOST_SIZES = 40
 """Sizes of a model that a line goes by: those of the most jobs."""
 
-Basis = Literal["seen", "between", "beyond", "larger", "none"]
-"""How a need is known: of this very recipe; by the line, between sizes that were made, or beyond
-them; as no more than a larger size's; not at all."""
+SAFE_OOM_RATIO = 0.05
+"""The share of jobs out of memory up to which a card is known to have enough of it."""
+CLEARLY_LESS = 0.9
+
+Basis = Literal["seen", "card", "between", "beyond", "larger", "none"]
+"""How a need is known: of this very recipe; by a card that made it, or more, in clearly less; by
+the line, between sizes that were made, or beyond them; as no more than a larger size's; not at
+all."""
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +74,8 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     sizes: int = 0
     by: Name | None = None
     """The recipe that it was taken from, where that is another."""
+    card: str | None = None
+    """The card that it was taken from, where that is one."""
 
 
 def fit(recipes: Sequence[Recipe]) -> Fit | None:
@@ -103,7 +110,48 @@ def fit(recipes: Sequence[Recipe]) -> Fit | None:
 
 
 def need(name: Name, recipes: Sequence[Recipe], line: Fit | None) -> Need:
-    """What a recipe needs, by the recipes of its model and kind of server and their line."""
+    """What a recipe needs, by the recipes of its model and kind of server and their line.
+
+    A server that fills its card takes more on a large one than it must have: what a card made with
+    clearly less needs no more than that.
+    """
+    found = _pooled(name, recipes, line)
+    proven = [
+        (figures.need_bytes, figures, recipe)
+        for recipe in recipes
+        if recipe.name.work >= name.work
+        for figures in recipe.cards
+        if figures.need_bytes is not None and is_safe(figures) and _is_less(figures, recipe)
+    ]
+    if not proven:
+        return found
+    least, figures, recipe = min(proven, key=lambda each: each[0])
+    if found.need_bytes is not None and least >= found.need_bytes:
+        return found
+    return Need(
+        basis="card",
+        need_bytes=least,
+        interval_bytes=None,
+        at_least_bytes=min(found.at_least_bytes, least),
+        jobs=figures.jobs,
+        by=None if recipe.name == name else recipe.name,
+        card=figures.card,
+    )
+
+
+def is_safe(figures: CardFigures) -> bool:
+    """Whether a card ran a recipe often, and seldom without enough memory."""
+    return figures.jobs >= ENOUGH and figures.ooms <= SAFE_OOM_RATIO * figures.jobs
+
+
+def _is_less(figures: CardFigures, recipe: Recipe) -> bool:
+    """Whether a recipe took clearly less on a card than it did elsewhere."""
+    elsewhere = recipe.p95_bytes or recipe.worst_bytes or 0
+    return (figures.need_bytes or 0) <= CLEARLY_LESS * elsewhere
+
+
+def _pooled(name: Name, recipes: Sequence[Recipe], line: Fit | None) -> Need:
+    """The same, as if each card took what is needed."""
     seen = next((recipe for recipe in recipes if recipe.name == name), None)
     smaller = [r for r in recipes if r.name.work <= name.work]
     at_least = max((r.p50_bytes or r.exceeded_bytes or 0 for r in smaller), default=0)

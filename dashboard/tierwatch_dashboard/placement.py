@@ -32,8 +32,12 @@ def candidates(found: Found, views: Sequence[View]) -> tuple[Candidate, ...]:
     """
     by_id = {view.machine.id: view for view in views}
     able = (each for each in found.gpus if each.kind == "now")
-    all_ = [c for each in able for c in _of(each, by_id[each.machine], found.name.server)]
-    return tuple(sorted(all_, key=_order))
+    by_server: dict[tuple[str, str], Candidate] = {}
+    for each in able:
+        for candidate in _of(each, by_id[each.machine], found.name.server):
+            # Of a server whose GPU is not known the best of its machine is told.
+            by_server.setdefault((candidate.machine, candidate.server), candidate)
+    return tuple(sorted(by_server.values(), key=_order))
 
 
 def _of(possible: Possible, view: View, kind: str) -> Iterator[Candidate]:

@@ -17,15 +17,12 @@ from tierwatch_agent.tiers import GIGABYTE, Tier, empty_bytes
 from tierwatch_agent.wording import gib, lift
 from tierwatch_agent.words import say
 from tierwatch_dashboard.envelope import CardFigures, Envelope, Name, Recipe
-from tierwatch_dashboard.fit import ENOUGH, Fit, Need, fit, need
+from tierwatch_dashboard.fit import Fit, Need, fit, is_safe, need
 from tierwatch_dashboard.fitness import available_bytes, is_lower_bound
 from tierwatch_dashboard.inventory import Machine
 from tierwatch_dashboard.qualifying import BEST_FIRST, Kind, card_gb
 from tierwatch_dashboard.quantiles import weighted
 from tierwatch_dashboard.verdict import Verdict
-
-SAFE_OOM_RATIO = 0.05
-"""The share of jobs out of memory up to which a card is known to have enough of it."""
 
 _DEAD, _SECRET = say("the GPU does not answer"), say("the GPU does not tell its memory")
 
@@ -143,7 +140,9 @@ def _possibles(
     silent = view.verdict.state == "down" or view.snapshot is None
     for gpu in gpus:
         known = own.get(gpu.name)
-        bytes_ = (known and _safe(known)) or wanted.need_bytes
+        bytes_ = wanted.need_bytes
+        if known and known.need_bytes and is_safe(known):
+            bytes_ = min(known.need_bytes, bytes_ or known.need_bytes)
         kind, words, remedy = _judged(gpu, bytes_, wanted.at_least_bytes, silent=silent)
         seconds, timed_by = None, None
         if kind != "never":
@@ -200,12 +199,6 @@ def _judged(
     # A floor of its own, so that what makes room is said as it is of a tier.
     floor = Tier(name="", vram_gb=wanted / GIGABYTE, purpose="", allowance_gb=0)
     return "emptied", has, lift(gpu, floor)
-
-
-def _safe(figures: CardFigures) -> int | None:
-    """What a recipe needs on a card that ran it often, and seldom without enough memory."""
-    often = figures.jobs >= ENOUGH and figures.ooms <= SAFE_OOM_RATIO * figures.jobs
-    return figures.need_bytes if often else None
 
 
 def _paces(recipes: Sequence[Recipe]) -> dict[str, float]:

@@ -81,15 +81,30 @@ def test_every_machine_is_told_the_best_first() -> None:
     assert kinds == sorted(kinds, key=["now", "emptied", "unknown", "never"].index)
 
 
-def test_a_card_that_made_it_often_needs_what_it_took_there() -> None:
-    small = gpu("NVIDIA GeForce RTX 3060", 12288)
-    known = machine("render-01", small)
+def test_what_a_server_takes_of_a_large_card_is_not_what_it_needs() -> None:
+    small, other = gpu("NVIDIA GeForce RTX 3060", 12288), gpu("NVIDIA GeForce RTX 4070", 12282)
+    known = [machine("render-01", small), machine("render-02", other)]
     jobs = [ended(20 * GB, machine="big") for _ in range(60)]
     jobs += [ended(11 * GB, machine="render-01", card=small.name) for _ in range(25)]
-    (found,) = asking([known], of=envelope(jobs)).machines
-    assert (found.kind, found.need_bytes) == ("now", 11 * GB)
-    (seldom,) = asking([known], of=envelope(jobs[:70])).machines
-    assert seldom.kind == "never"
+    found = asking(known, of=envelope(jobs))
+    assert [(each.kind, each.need_bytes) for each in found.machines] == [("now", 11 * GB)] * 2
+    assert (
+        evidence(found.need) == "25 jobs did with that on NVIDIA GeForce RTX 3060; others took more"
+    )
+    less = Asked(model="sdxl_base", width=768, height=768)
+    smaller = asking(known, less, envelope(jobs)).need
+    assert (smaller.need_bytes, confidence(smaller)) == (11 * GB, "good")
+    assert "25 jobs at 1024\u00a0×\u00a01024 did with that on" in evidence(smaller)
+    assert {each.kind for each in asking(known, of=envelope(jobs[:70])).machines} == {"never"}
+
+
+def test_a_card_that_ran_out_of_memory_proves_nothing() -> None:
+    small = gpu("NVIDIA GeForce RTX 3060", 12288)
+    jobs = [ended(20 * GB, machine="big") for _ in range(60)]
+    jobs += [ended(9 * GB, machine="render-01", card=small.name) for _ in range(25)]
+    jobs += [ended(13 * GB, available=11 * GB, card=small.name) for _ in range(5)]
+    (found,) = asking([machine("render-01", small)], of=envelope(jobs)).machines
+    assert found.kind == "never"
 
 
 def test_time_is_measured_on_such_cards_or_follows_from_other_sizes() -> None:
@@ -155,6 +170,12 @@ def test_a_job_is_sent_where_it_fits_and_the_least_wait() -> None:
         ("render-01", "comfyui-8188", 3),
     ]
     assert placed(with_servers(fast, server()), free)[0][0] == "render-01", "the faster card"
+
+
+def test_a_server_of_several_gpus_is_told_once() -> None:
+    card = "NVIDIA GeForce RTX 4090"
+    both = machine("render-01", gpu(card, 24564), gpu(card, 24564, index="1"))
+    assert placed(with_servers(both, server())) == [("render-01", "comfyui-8188", 0)]
 
 
 def test_no_job_is_sent_where_none_is_taken() -> None:
