@@ -32,8 +32,8 @@ def evidence(need: Need) -> str:
     """What it rests on, in one sentence without a full stop."""
     rests_on = jobs_words(need.jobs, need.machines)
     match need.basis:
-        case "seen" if need.need_bytes is None:
-            return say("every job ran out of memory")
+        case "none" if need.jobs:
+            return say("{jobs}, none of which tells its memory", jobs=rests_on)
         case "seen" if need.jobs < ENOUGH:
             return say("few jobs: {jobs}", jobs=rests_on)
         case "seen":

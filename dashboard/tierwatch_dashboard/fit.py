@@ -154,7 +154,7 @@ def _pooled(name: Name, recipes: Sequence[Recipe], line: Fit | None) -> Need:
     """The same, as if each card took what is needed."""
     seen = next((recipe for recipe in recipes if recipe.name == name), None)
     smaller = [r for r in recipes if r.name.work <= name.work]
-    at_least = max((r.p50_bytes or r.exceeded_bytes or 0 for r in smaller), default=0)
+    at_least = max(map(_middle, smaller), default=0)
     if seen is not None and seen.measured:
         return _seen(seen, line)
     if line is not None:
@@ -166,7 +166,22 @@ def _pooled(name: Name, recipes: Sequence[Recipe], line: Fit | None) -> Need:
         return msgspec.structs.replace(
             found, basis="larger", interval_bytes=None, at_least_bytes=at_least, by=next_one.name
         )
-    return Need(basis="none", need_bytes=None, interval_bytes=None, at_least_bytes=at_least)
+    return Need(
+        basis="none",
+        need_bytes=None,
+        interval_bytes=None,
+        at_least_bytes=at_least,
+        jobs=seen.jobs if seen else 0,
+        machines=len(seen.machines) if seen else 0,
+    )
+
+
+def _middle(recipe: Recipe) -> int:
+    """What half of a recipe's jobs need more than; 0: that is not known."""
+    if recipe.p50_bytes is not None:
+        return recipe.p50_bytes
+    mostly_died = recipe.ooms > recipe.jobs
+    return recipe.exceeded_bytes or 0 if mostly_died else 0
 
 
 def _seen(recipe: Recipe, line: Fit | None) -> Need:

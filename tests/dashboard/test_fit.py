@@ -150,3 +150,11 @@ def test_jobs_that_ran_out_of_memory_raise_the_need() -> None:
     dead = [ended(15 * GB, available=12 * GB) for _ in range(10)]
     assert needed(fine, (1024, 1024)).need_bytes == pytest.approx(9 * GB)
     assert needed(fine + dead, (1024, 1024)).need_bytes == 12 * GB
+
+
+def test_a_few_that_ran_out_of_memory_say_nothing_of_many_without_a_figure() -> None:
+    silent = [ended(None) for _ in range(60)]
+    dead = [ended(15 * GB, available=12 * GB)]
+    found = needed(silent + dead, (1024, 1024))
+    assert (found.basis, found.need_bytes, found.at_least_bytes) == ("none", None, 0)
+    assert (found.jobs, found.machines) == (60, 1)

@@ -182,7 +182,7 @@ def _recipe(recipe: Recipe) -> RecipeLine:
 def _recipe_need(recipe: Recipe) -> str:
     if recipe.p95_bytes is not None:
         return gib(recipe.p95_bytes)
-    if recipe.exceeded_bytes is not None:
+    if recipe.exceeded_bytes is not None and (recipe.measured or recipe.ooms > recipe.jobs):
         return say("over {size}", size=gib(recipe.exceeded_bytes))
     return UNKNOWN
 
