@@ -23,7 +23,7 @@ from tierwatch_agent.words import say
 from tierwatch_dashboard.config import Config
 from tierwatch_dashboard.fleet.state import MachineView
 from tierwatch_dashboard.inventory import Machine
-from tierwatch_dashboard.serve import Dashboard
+from tierwatch_dashboard.running import Dashboard
 
 SETTINGS = """\
 # A studio in a hurry.
