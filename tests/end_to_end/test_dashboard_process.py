@@ -202,5 +202,6 @@ def test_a_database_or_inventory_that_cannot_be_used_is_one_clear_line(tmp_path:
     settle(tmp_path)
     (tmp_path / "tierwatch.db").write_bytes(b"not a database, " * 100)
     assert "tierwatch.db is damaged, or no SQLite database" in refused(tmp_path)
+    (tmp_path / "tierwatch.db").unlink()
     settle(tmp_path, '[[machine]]\nid = "render-01"\n')
     assert "tierwatch.toml: machine 1 (render-01): url is missing" in refused(tmp_path)
