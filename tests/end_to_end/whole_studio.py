@@ -19,7 +19,7 @@ from tests.fakes.agents import Agents, says
 from tests.processes import eventually, free_port
 from tierwatch_agent.snapshot import JobRecord, MachineSnapshot, ServerSample, encode
 from tierwatch_agent.wording import evidence_of, pace
-from tierwatch_agent.words import say
+from tierwatch_agent.words import commas, packed, say
 from tierwatch_dashboard.config import Config
 from tierwatch_dashboard.fleet.state import MachineView
 from tierwatch_dashboard.inventory import Machine
@@ -41,7 +41,12 @@ MachineAtRisk = { for = "1h" }
 
 EVIDENCE = evidence_of(
     [
-        say("no step for {silence}, usually {pace}", silence=pace(140), pace=pace(0.9)),
+        commas(
+            [
+                say("no {unit} for {time}", unit=say("step"), time=pace(140)),
+                say("usually {time}", time=pace(0.9)),
+            ]
+        ),
         say("{free} free of {total}", free="180 MiB", total="11.9 GiB"),
     ]
 )
@@ -161,7 +166,12 @@ def _as_of_now(known: MachineSnapshot) -> MachineSnapshot:
 def _server(known: ServerSample, now: float) -> ServerSample:
     stall = known.stall
     if stall is not None:
-        stall = msgspec.structs.replace(stall, since=stall.since - NOW + now, evidence=EVIDENCE)
+        stall = msgspec.structs.replace(
+            stall,
+            since=stall.since - NOW + now,
+            evidence=str(EVIDENCE),
+            said=packed(EVIDENCE),
+        )
     jobs = tuple(
         msgspec.structs.replace(job, started_at=(job.started_at or NOW) - NOW + now)
         for job in known.jobs
