@@ -50,13 +50,14 @@ MEMORY_SECONDS = 20.0
 """How often verdict memories are stored: well within the gap that counts as not watching."""
 
 LOOK_SECONDS = 0.25
-"""How often open pages' look at the fleet is taken anew."""
+"""How often open pages' look at the fleet is taken anew. With what passes between two questions of
+a page (``fleet/page.html``) it stays under 2 s from a change that is known to one that is seen."""
 
 LAST_HOUR_SECONDS = 10.0
 """How often the last hour's jobs are counted."""
 
-PRODUCTION_SECONDS = 5.0
-"""How often ended jobs are added to what the studio can make."""
+PRODUCTION_SECONDS = 30.0
+"""How often ended jobs are added to what the studio can make: of a million it takes a second."""
 
 HEARD_WITHIN_SECONDS = 20.0
 """How long that waits after a start for machines that are not heard yet."""
