@@ -245,7 +245,12 @@ class Dashboard:
             # What waits was heard while this dashboard worked, even if another does by now.
             Job(name="record", every_seconds=interval, run=self._recorder.write),
             Job(name="poll", every_seconds=interval, run=self._poll),
-            Job(name="look", every_seconds=LOOK_SECONDS, run=lambda: look(self.app)),
+            Job(
+                name="look",
+                every_seconds=LOOK_SECONDS,
+                run=lambda: look(self.app),
+                at_leisure=True,
+            ),
             Job(name="last_hour", every_seconds=counting, run=self._last_hour.refresh),
         )
         if self._counted is None:

@@ -25,6 +25,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     every_seconds: float
     run: Callable[[], object]
+    at_leisure: bool = False
+    """Whether a run that is due while the last is under way is left out, and no failure."""
 
 
 class JobHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +96,9 @@ class Background:
             _log.info("background job %s works again", job.name)
 
     def _overrun(self, event: JobSubmissionEvent) -> None:
-        self._failed(str(event.job_id), "its last run is still under way", None)
+        name = str(event.job_id)
+        if not self._jobs[name].at_leisure:
+            self._failed(name, "its last run is still under way", None)
 
     def _failed(self, name: str, why: str, error: Exception | None) -> None:
         with self._lock:

@@ -100,3 +100,21 @@ def test_nothing_runs_after_the_stop(running: Run) -> None:
     runs = len(stopped_runs)
     other.wait(5)
     assert len(stopped_runs) == runs
+
+
+def test_a_job_at_leisure_that_is_due_while_it_runs_is_left_out_and_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    let_go, alive = threading.Event(), Counted()
+    background = Background(
+        [
+            Job(name="look", every_seconds=0.02, run=let_go.wait, at_leisure=True),
+            Job(name="judge", every_seconds=0.02, run=alive),
+        ]
+    )
+    background.start()
+    alive.wait(6)
+    let_go.set()
+    assert background.health()["look"].failures == 0
+    assert not any("look" in message for message in caplog.messages)
+    background.stop()

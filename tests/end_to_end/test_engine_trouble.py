@@ -74,7 +74,9 @@ def test_an_engine_in_trouble_takes_no_machine_down_and_is_said(tmp_path: Path) 
             refused.value.close()
             os.kill(engine.pid, signal.SIGCONT)
             eventually(machine, lambda found: found["error"] is None, "an engine that goes on")
-            assert "Nothing is told" not in dashboard.get("")
+            eventually(
+                lambda: dashboard.get(""), lambda page: "Nothing is told" not in page, "no fault"
+            )
             engine.end()
             away = f"{where} refuses the connection: does it run?"
             eventually(error, lambda said: said == away, "word of an engine that is away")
