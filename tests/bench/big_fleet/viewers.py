@@ -50,7 +50,9 @@ class Viewer:
                 seen.failed += 1
                 return
             seen.seconds.append(took)
-            seen.cpu_seconds.append(seconds_in(answer.headers.get("Server-Timing", "")))
+            timing = answer.headers.get("Server-Timing")
+            if timing is not None:
+                seen.cpu_seconds.append(seconds_in(timing))
             seen.sizes.append(int(answer.headers.get("Content-Length", len(body))))
             seen.changed += answer.status == 200
         if answer.headers.get("Content-Type", "").startswith("text/html"):
